@@ -45,6 +45,7 @@ mod tests;
 
 pub(crate) use self::after_fetch::AfterFetch;
 pub use self::cause::RefreshCause;
+pub(crate) use self::deny_list::SharedDenyList;
 pub(crate) use self::discovery::Discovery;
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReadyError, RefreshError};

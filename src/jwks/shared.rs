@@ -13,6 +13,7 @@ use crate::defaults;
 use crate::fetch::Fetch;
 use crate::jwks::absent_kids::AbsentKids;
 use crate::jwks::after_fetch::AfterFetchList;
+use crate::jwks::deny_list::SharedDenyList;
 use crate::jwks::driver_core::DriverCore;
 use crate::jwks::driver_status::{DriverStatus, KidHistory, Task};
 use crate::jwks::events::{Notifier, UnknownKidAction};
@@ -51,7 +52,7 @@ pub(super) struct Shared {
     late_from: AtomicU64,
 }
 
-/// Where keys come from besides fetches, and the tenants to which the issuer belongs.
+/// Where keys come from besides fetches, which are revoked, and the tenants to which the issuer belongs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Imports {
     /// The keys that are used until the first fetch has succeeded.
@@ -59,6 +60,8 @@ pub(crate) struct Imports {
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
     /// The name of the tenants in metrics, if the issuer is one of them.
     pub(crate) group: Option<Arc<str>>,
+    /// The keys that are revoked already.
+    pub(crate) denied: SharedDenyList,
 }
 
 impl Shared {
@@ -71,7 +74,7 @@ impl Shared {
         imports: Imports,
     ) -> Self {
         let mut machine = Refresh::new(policy.clone());
-        let published = SnapshotStore::new();
+        let published = SnapshotStore::new(imports.denied);
         let now = Moment::now(&*clock);
         if let Some(table) = imports.initial_keys
             && let Some(times) = machine.import(Duration::ZERO, now.monotonic)

@@ -436,7 +436,7 @@ impl ValidatorBuilder {
             return shared.clone();
         }
         let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
-        let imports = Imports { initial_keys, key_store: self.key_store.clone(), group: None };
+        let imports = Imports { initial_keys, key_store: self.key_store.clone(), ..Imports::default() };
         let source = KeySource::build(origin.clone(), algorithms, self.refresh.clone(), fetch, clock, imports);
         SharedSource { origin, algorithms: Box::from(algorithms), source }
     }

@@ -78,6 +78,7 @@ mod still_valid;
 mod stored_keys;
 mod threat_model;
 mod tenant_cases;
+mod tenant_changes;
 mod tenant_scale;
 mod tenants;
 mod tenants_fixture;

@@ -7,6 +7,7 @@
 //! detached task calls the resolver for each `iss`. Another one per rule calls it again for the tenants in use ([`keeper`]). The
 //! [`Table`] decides which tenants are in use; `flight` executes.
 
+mod deny_lists;
 mod flight;
 mod keeper;
 pub(super) mod list;

@@ -20,6 +20,7 @@ use crate::single_flight::Call;
 use crate::telemetry::tenants as events;
 use crate::validator::IssuerState;
 use crate::validator::log_limit::LogLimit;
+use crate::validator::tenants::deny_lists::DenyLists;
 use crate::validator::tenants::memory::{Memory, Negative};
 use crate::validator::tenants::table::{Counts, Gone, GoneReason, Limits, Table, TooManyTenants};
 use crate::validator::tenants::tenant::{End, LiveTenant};
@@ -41,6 +42,7 @@ pub(super) struct Registry {
     pub(super) published: ArcSwap<Published>,
     table: Mutex<Table<Arc<LiveTenant>>>,
     pub(super) memory: Memory,
+    denied: DenyLists,
     /// The calls of the resolver for unknown names that are in flight.
     pub(super) calls: Mutex<Calls>,
     pub(super) waiters: Semaphore,
@@ -66,6 +68,7 @@ impl Registry {
             published: ArcSwap::default(),
             table: Mutex::new(Table::new(limits)),
             memory: Memory::new(),
+            denied: DenyLists::default(),
             calls: Mutex::default(),
             waiters: Semaphore::new(defaults::MAX_WAITERS),
             is_kept: AtomicBool::new(false),
@@ -234,7 +237,8 @@ impl Registry {
             IssuerKeys::SecretSource(secrets) => KeyRing::secrets(secrets),
             IssuerKeys::Remote { origin, initial_keys } => {
                 let group = Some(Arc::from(&*parts.policy.label));
-                let imports = Imports { initial_keys, key_store: parts.key_store.clone(), group };
+                let denied = self.denied.of(claimed.shared_issuer());
+                let imports = Imports { initial_keys, key_store: parts.key_store.clone(), group, denied };
                 let (refresh, fetch, clock) =
                     (parts.refresh.clone(), Arc::clone(&parts.fetch), Arc::clone(&parts.clock));
                 let source = KeySource::build(origin, &settings.issuer.algorithms, refresh, fetch, clock, imports);
