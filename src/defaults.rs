@@ -551,6 +551,9 @@ pub(crate) const TENANT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most calls of the resolver for unknown tenants, and for known ones, that are in flight. A connection pool has fewer.
 pub(crate) const MAX_TENANT_CALLS: usize = 32;
 
+/// About how many requests wait for one call of the resolver, so that one tenant does not use up [`MAX_WAITERS`].
+pub(crate) const MAX_TENANT_CALL_WAITERS: usize = MAX_WAITERS / 8;
+
 /// Time between two calls of the resolver for a tenant in use. A removed tenant is accepted for up to this time, as a removed key is.
 pub(crate) const TENANT_RENEWAL: Duration = Duration::from_secs(300);
 

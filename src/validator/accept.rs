@@ -142,6 +142,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let took = clock.monotonic().saturating_since(started);
         telemetry::proof_checked(outcome(recorded), Some(took));
         if recorded.is_ok() {
+            self.core.check_route_again(&claims, &route)?;
             self.core.check_revocation_again(&claims, &route)?;
         }
         self.finish(token, claims, Some(&proof), new_entry, recorded)
@@ -226,6 +227,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
 }
 
 impl Core {
+    /// Checks again after a request has waited: the issuer may have been removed meanwhile.
+    fn check_route_again<C>(&self, claims: &Claims<C>, id: &RouteId) -> Result<(), Rejection> {
+        let is_trusted = self.route(id).is_some_and(|route| route.is_trusted(claims.payload()));
+        if is_trusted { Ok(()) } else { Err(id.error_of_change()) }
+    }
+
     fn check_possession(&self, bound: Option<&BoundToken>, context: &RequestContext) -> Result<Proven, Rejection> {
         let proven = self.possession.check(bound, &context.presentation, &context.certificate, || self.clock.now());
         proven.map_err(|error| {

@@ -60,7 +60,7 @@ use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfReques
 use crate::introspection::Client;
 use crate::jwks::{KeyEpoch, KeyRing, KeySource};
 use crate::keys::{KeyTable, SignedToken};
-use crate::rejection::{CheckError, IssuerError, KeyNotFoundError, Rejection};
+use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::credential::Credential;
 use crate::request::{Host, RequestHead};
 use crate::telemetry::Validation;
@@ -315,7 +315,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let (parsed, route) = self.core.check_unverified(token, context, &validation)?;
             // A rule or a tenant may have changed during the wait. The keys are those of the earlier issuer.
             if !route.is_same(&key.route) {
-                return Err(Rejection::Issuer(IssuerError::Unknown { difference: None }));
+                return Err(key.route.error_of_change());
             }
             let (route, issuer) = self.core.trusted(&route)?;
             Ok(self.accept_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, route, context))

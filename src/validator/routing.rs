@@ -257,12 +257,18 @@ impl RouteId {
     /// the reason.
     pub(super) fn error_of_wait(&self, error: KeyWaitError) -> Rejection {
         match self {
-            Self::Tenant(tenant) if tenant.is_removed() => Rejection::Issuer(IssuerError::UnknownTenant),
-            Self::Tenant(tenant) if !tenant.is_trusted() => {
-                Rejection::Issuer(IssuerError::TenantUnavailable { error: TenantError::NotResolved })
-            }
+            Self::Tenant(tenant) if !tenant.is_trusted() => self.error_of_change(),
             Self::Tenant(_) | Self::Configured(_) => Rejection::from_key_wait(error),
         }
+    }
+
+    /// Returns the rejection of a request that has waited, if this is no longer the route of its token.
+    pub(super) fn error_of_change(&self) -> Rejection {
+        Rejection::Issuer(match self {
+            Self::Tenant(tenant) if tenant.is_removed() => IssuerError::UnknownTenant,
+            Self::Tenant(_) => IssuerError::TenantUnavailable { error: TenantError::NotResolved },
+            Self::Configured(_) => IssuerError::Unknown { difference: None },
+        })
     }
 
     /// Returns whether this is the same route.

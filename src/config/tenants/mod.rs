@@ -145,8 +145,9 @@ impl Tenants {
     /// Looks up every `iss` for which `is_allowed` returns `true`. Use it if a pattern cannot describe them, for example for the
     /// identity providers of customers at hosts of their own.
     ///
-    /// `is_allowed` is called in the path of requests and must not block: let it read a set that the application updates. The `iss`
-    /// has at most 512 bytes, without white space and control characters.
+    /// `is_allowed` is called in the path of requests and must not block: let it read a set that the application updates. A tenant that
+    /// it no longer allows is removed within 5 min; [`TenantList::remove`](crate::TenantList::remove) removes it at once. The `iss` has
+    /// at most 512 bytes, without white space and control characters.
     ///
     /// # Security
     ///
@@ -170,6 +171,8 @@ impl Tenants {
 
     /// Sets how many tenants may be added in one second, from 1 to 1,000. Default: 10. A token of a further one is rejected with 503
     /// and `Retry-After: 1`.
+    ///
+    /// A tenant that returns after an idle hour is not counted, nor is one whose settings change.
     ///
     /// Each tenant that is added causes requests to a server that the token names. A process that starts under load adds its tenants at
     /// this rate: with 1,000 tenants and the default, the last one waits for 100 s.

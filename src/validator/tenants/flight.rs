@@ -7,7 +7,7 @@ use crate::defaults;
 use crate::fetch::{catch_panic, within};
 use crate::rejection::IssuerError;
 use crate::single_flight::Call;
-use crate::validator::tenants::registry::Registry;
+use crate::validator::tenants::registry::{Calls, Registry};
 use crate::validator::tenants::tenant::LiveTenant;
 
 type Outcome = Result<(), IssuerError>;
@@ -32,6 +32,10 @@ enum Joined {
 fn start_or_join(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -> Joined {
     let mut calls = registry.calls();
     if let Some(call) = calls.get(claimed.issuer()) {
+        // Each request that waits has a clone.
+        if Arc::strong_count(call) > defaults::MAX_TENANT_CALL_WAITERS {
+            return Joined::Ended(Err(IssuerError::TenantUnavailable { error: TenantError::TooManyCalls }));
+        }
         return Joined::Call(Arc::clone(call));
     }
     // A call may have ended since the caller has looked.
@@ -62,18 +66,18 @@ struct Resolving {
 impl Resolving {
     async fn run(self) {
         let result = call(&self.registry, &self.claimed).await;
-        let outcome = self.registry.finish(&self.claimed, result, || self.is_wanted());
+        let outcome = self.registry.finish(&self.claimed, result, |calls| self.is_wanted(calls));
         self.end(outcome);
     }
 
     /// Returns whether the name was not removed since the call began.
-    fn is_wanted(&self) -> bool {
-        self.registry.calls().get(self.claimed.issuer()).is_some_and(|call| Arc::ptr_eq(call, &self.call))
+    fn is_wanted(&self, calls: &Calls) -> bool {
+        calls.get(self.claimed.issuer()).is_some_and(|call| Arc::ptr_eq(call, &self.call))
     }
 
     fn end(&self, outcome: Outcome) {
         let mut calls = self.registry.calls();
-        if calls.get(self.claimed.issuer()).is_some_and(|call| Arc::ptr_eq(call, &self.call)) {
+        if self.is_wanted(&calls) {
             calls.remove(self.claimed.issuer());
         }
         drop(calls);
@@ -101,7 +105,9 @@ impl Renewal {
     }
 
     pub(super) async fn run(mut self) {
-        let result = call(&self.registry, &self.tenant.claimed).await;
+        // The predicate of the application may allow fewer names than before.
+        let is_allowed = self.registry.parts.policy.allows(self.tenant.name());
+        let result = if is_allowed { call(&self.registry, &self.tenant.claimed).await } else { Ok(None) };
         self.is_finished = true;
         self.registry.finish_renewal(&self.tenant, result);
     }

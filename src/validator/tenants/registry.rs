@@ -94,18 +94,20 @@ impl Registry {
         &self,
         claimed: &ClaimedIssuer,
         result: Result<Option<Tenant>, TenantError>,
-        is_wanted: impl Fn() -> bool,
+        is_wanted: impl Fn(&Calls) -> bool,
     ) -> Result<(), IssuerError> {
         let outcome = match self.checked(claimed, result) {
-            Ok(Some(settings)) => self.add(claimed, settings, |_| is_wanted()),
+            Ok(Some(settings)) => self.add(claimed, settings, |_| is_wanted(&self.calls())),
             Ok(None) => Err(Negative::Unknown),
             Err(error) => Err(Negative::Failed(error)),
         };
         self.record_outcome(outcome);
-        if let Err(negative) = outcome
-            && is_wanted()
-        {
-            self.memory.record(claimed.issuer(), negative, self.parts.clock.monotonic());
+        if let Err(negative) = outcome {
+            // Locked, so that a removal forgets the result.
+            let calls = self.calls();
+            if is_wanted(&calls) {
+                self.memory.record(claimed.issuer(), negative, self.parts.clock.monotonic());
+            }
         }
         outcome.map_err(IssuerError::from)
     }
@@ -141,8 +143,10 @@ impl Registry {
     /// Removes a tenant at once, and forgets what is known about the name. Returns whether the tenant was in use, idle, or looked up.
     pub(super) fn remove(&self, name: &str) -> bool {
         // A call in flight continues for the requests that wait for it, and its result is not used.
-        let is_looked_up = self.calls().remove(name).is_some();
+        let mut calls = self.calls();
+        let is_looked_up = calls.remove(name).is_some();
         self.memory.forget(name);
+        drop(calls);
         self.remove_if(name, |_| true) || is_looked_up
     }
 
@@ -201,7 +205,8 @@ impl Registry {
         if !is_wanted(&table) {
             return Err(Negative::Failed(TenantError::NotResolved));
         }
-        table.admit(now).map_err(|TooManyTenants| Negative::Failed(TenantError::TooManyTenants))?;
+        let admitted = table.admit(claimed.issuer(), now);
+        admitted.map_err(|TooManyTenants| Negative::Failed(TenantError::TooManyTenants))?;
         let tenant = self.start(claimed, settings);
         let gone = table.add(Arc::clone(claimed.shared_issuer()), Arc::clone(&tenant), now, jitter);
         self.publish(tenants(&gone), Some(&tenant));

@@ -127,9 +127,9 @@ impl<T: LastUse> Table<T> {
         counts
     }
 
-    /// Counts one tenant that is about to be added.
-    pub(super) fn admit(&mut self, now: Monotonic) -> Result<(), TooManyTenants> {
-        if self.limiter.admits(now) { Ok(()) } else { Err(TooManyTenants) }
+    /// Counts one tenant that is about to be added, unless it is known: then it has a place already, also if it is idle.
+    pub(super) fn admit(&mut self, name: &str, now: Monotonic) -> Result<(), TooManyTenants> {
+        if self.entries.contains_key(name) || self.limiter.admits(now) { Ok(()) } else { Err(TooManyTenants) }
     }
 
     /// Adds a tenant that the resolver has returned, or replaces the one with this name. Returns the tenants that are gone.
@@ -184,12 +184,14 @@ impl<T: LastUse> Table<T> {
         self.entries.remove(name).map(|entry| entry.state.into_tenant())
     }
 
-    /// Returns the tenants for which the resolver is to be called now, so that at most `most` calls are in flight.
+    /// Returns the tenants for which the resolver is to be called now, so that at most `most` calls are in flight. Those that wait for
+    /// the longest time are first.
     pub(super) fn start_renewals(&mut self, now: Monotonic, most: usize) -> Vec<Arc<str>> {
         let in_flight = self.entries.values().filter(|entry| entry.is_renewing).count();
         let is_due = |entry: &Entry<T>| entry.is_renewable() && entry.renew_at <= now;
-        let due = self.entries.iter_mut().filter(|(_, entry)| is_due(entry));
-        let started = due.take(most.saturating_sub(in_flight)).map(|(name, entry)| {
+        let mut due: Vec<_> = self.entries.iter_mut().filter(|(_, entry)| is_due(entry)).collect();
+        due.sort_unstable_by_key(|(_, entry)| entry.renew_at);
+        let started = due.into_iter().take(most.saturating_sub(in_flight)).map(|(name, entry)| {
             entry.is_renewing = true;
             Arc::clone(name)
         });

@@ -113,6 +113,41 @@ fn renews_each_tenant_within_five_minutes_and_limits_the_calls_in_flight() {
 }
 
 #[test]
+fn renews_first_what_has_waited_for_the_longest_time() {
+    let mut table = table(400);
+    for serial in 0..50 {
+        table.add(name(serial), Used { serial, at: 0 }, at(u64::from(serial * 7 % 50)), Jitter(0));
+    }
+    // 7 and 43 are inverse modulo 50.
+    let oldest: Vec<_> = (0..10).map(|rank| name(rank * 43 % 50)).collect();
+    assert_eq!(table.start_renewals(at(1_000), 10), oldest);
+}
+
+#[test]
+fn a_known_tenant_is_not_counted_as_a_new_one() {
+    let mut table = table(16);
+    for serial in [1, 2] {
+        add(&mut table, serial, 0);
+    }
+    prove(&mut table, 1);
+    table.confirm(&name(2), |_| true, at(3_599), Jitter(0));
+    table.sweep(at(3_599));
+    prove(&mut table, 2);
+    table.sweep(at(3_600));
+    assert_eq!(table.counts(), counts(0, 0, 2));
+    add(&mut table, 3, 3_600);
+    let admitted: Vec<_> = (10..21).map(|serial| table.admit(&name(serial), at(3_600)).is_ok()).collect();
+    assert_eq!(admitted.iter().filter(|is_admitted| **is_admitted).count(), 10);
+    assert_eq!(
+        [1, 2, 3].map(|serial| table.admit(&name(serial), at(3_600))),
+        [Ok(()); 3],
+        "two are idle, one is unproven"
+    );
+    assert_eq!(table.admit(&name(30), at(3_600)), Err(TooManyTenants));
+    assert_eq!(table.admit(&name(30), at(3_601)), Ok(()));
+}
+
+#[test]
 fn retries_a_failed_renewal_after_a_growing_pause() {
     let mut table = table(8);
     add(&mut table, 1, 0);
