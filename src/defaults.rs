@@ -536,6 +536,12 @@ pub(crate) const MAX_TENANTS_RANGE: RangeInclusive<usize> = 1..=100_000;
 /// and its keys are fetched within 5 s.
 pub(crate) const UNPROVEN_TENANT_SHARE: usize = 8;
 
+/// If that share is small, so many seconds pass before other new tenants displace one. Its keys are fetched within 5 s.
+pub(crate) const UNPROVEN_TENANT_SECONDS: usize = 6;
+
+/// Most tenants whose keys have not verified a token yet, if their share is smaller. They take 8 MB.
+pub(crate) const MAX_UNPROVEN_TENANTS_BY_RATE: usize = 64;
+
 /// Tenants that are added in one second. A client that names many tenants cannot cause more requests to their servers.
 pub(crate) const NEW_TENANTS_PER_SECOND: u32 = 10;
 

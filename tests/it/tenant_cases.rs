@@ -305,7 +305,7 @@ async fn case_115_ten_thousand_unproven_tenants_displace_no_proven_one() {
         }
     }
     let counts = validator.tenants().counts();
-    assert_eq!((counts.proven(), counts.unproven()), (1, 10), "an eighth of the room");
+    assert_eq!((counts.proven(), counts.unproven()), (1, 64), "a room of their own");
     assert_eq!(outcome(&validator, &token).await, Ok(()));
     assert_eq!(realms.server("a").fetches(), fetches, "its keys were not fetched again");
     assert_eq!(realms.calls_for("a"), 1);

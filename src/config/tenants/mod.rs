@@ -161,8 +161,8 @@ impl Tenants {
     /// 128 KB with a key set of one key.
     ///
     /// If another one is added, the tenant that was not used for the longest time is displaced. It is looked up again at its next
-    /// token. In addition, up to an eighth of this number may be tenants whose keys have not verified a token yet; they displace only
-    /// each other.
+    /// token. In addition, up to an eighth of this number, or those of 6 s but at most 64 if that is more, may be tenants whose
+    /// keys have not verified a token yet; they displace only each other.
     #[must_use]
     pub fn with_max_tenants(mut self, tenants: usize) -> Self {
         self.max = tenants;

@@ -94,7 +94,10 @@ pub(super) struct TooManyTenants;
 
 impl Limits {
     pub(super) fn new(max: usize, new_per_second: u32) -> Self {
-        let unproven = max.checked_div(defaults::UNPROVEN_TENANT_SHARE).unwrap_or_default().max(1);
+        let share = max.checked_div(defaults::UNPROVEN_TENANT_SHARE).unwrap_or_default();
+        let per_second = usize::try_from(new_per_second).unwrap_or(usize::MAX);
+        let by_rate = per_second.saturating_mul(defaults::UNPROVEN_TENANT_SECONDS);
+        let unproven = share.max(by_rate.min(defaults::MAX_UNPROVEN_TENANTS_BY_RATE)).max(1);
         Self { proven: max, unproven, new_per_second }
     }
 }

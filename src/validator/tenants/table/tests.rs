@@ -22,7 +22,7 @@ fn at(seconds: u64) -> Monotonic {
 }
 
 fn table(max: usize) -> Table<Used> {
-    Table::new(Limits::new(max, 10))
+    Table::new(Limits { proven: max, unproven: max.div_ceil(8), new_per_second: 10 })
 }
 
 fn add(table: &mut Table<Used>, serial: u32, now: u64) -> Vec<(u32, GoneReason)> {
@@ -41,6 +41,13 @@ fn name(serial: u32) -> Arc<str> {
 
 fn counts(proven: usize, unproven: usize, idle: usize) -> Counts {
     Counts { proven, unproven, idle }
+}
+
+#[test]
+fn an_unproven_tenant_has_time_to_fetch_its_keys() {
+    let unproven = |max, new_per_second| Limits::new(max, new_per_second).unproven;
+    assert_eq!([unproven(1, 1), unproven(1, 10), unproven(15, 1_000)], [6, 60, 64]);
+    assert_eq!([unproven(1_000, 10), unproven(80_000, 1_000)], [125, 10_000], "an eighth is more");
 }
 
 #[test]
