@@ -17,7 +17,7 @@ def tenants_that_come_and_go(folder, server):
     names = [f"t{number}" for number in range(COUNT)]
     for name in names:
         server.tenant(name, "create")
-    listing = folder / "tenants.toml"
+    listing = folder / "allowed_tenants.toml"
 
     def allow(allowed):
         listing.write_text(f"allow = {json.dumps(allowed)}\n")
@@ -32,7 +32,9 @@ def tenants_that_come_and_go(folder, server):
             "allow_private_addresses = true",
         ]
     )
-    with Api(folder, "tenants", server.issuer, AUDIENCE, ["RS256"], jwks=settings) as api:
+    logs = {"RUST_LOG": "server=info,tower_bearer=debug"}
+    api = Api(folder, "tenants", server.issuer, AUDIENCE, ["RS256"], jwks=settings)
+    with api.start(environment=logs):
         tokens = {name: server.tenant_token(name) for name in names}
         for name, token in tokens.items():
             response = api.get("/me", token)
@@ -58,7 +60,7 @@ def tenants_that_come_and_go(folder, server):
         listing.write_text("allow = [")
         time.sleep(2.5)
         assert_equal(api.get("/me", late).status, 200, "with a broken file")
-        assert "the tenants stay as they are" in api.log.read_text()
+        assert "the tenants stay as they are" in api.log.read_text(), "the error is logged"
         listing.unlink()
         time.sleep(2.5)
         assert_equal(api.get("/me", late).status, 200, "without a file")
