@@ -8,9 +8,19 @@ pub(crate) struct Call<R> {
     result: watch::Sender<Option<R>>,
 }
 
+/// A task that waits for the result of a call.
+pub(crate) struct Waiter<R> {
+    result: watch::Receiver<Option<R>>,
+}
+
 impl<R: Clone> Call<R> {
     pub(crate) fn new() -> Self {
         Self { result: watch::Sender::new(None) }
+    }
+
+    /// Adds a task that waits for the result.
+    pub(crate) fn join(&self) -> Waiter<R> {
+        Waiter { result: self.result.subscribe() }
     }
 
     /// Sends the result to all tasks that wait for it. Only the first result counts.
@@ -24,10 +34,20 @@ impl<R: Clone> Call<R> {
         });
     }
 
-    /// Waits for the result.
-    pub(crate) async fn result(&self) -> Option<R> {
-        let mut receiver = self.result.subscribe();
-        let result = receiver.wait_for(Option::is_some).await.ok()?;
+    /// Waits until no task waits for the result.
+    pub(crate) async fn abandoned(&self) {
+        self.result.closed().await;
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.result.receiver_count() == 0
+    }
+}
+
+impl<R: Clone> Waiter<R> {
+    /// Waits for the result. `None` if the call ends without one.
+    pub(crate) async fn result(&mut self) -> Option<R> {
+        let result = self.result.wait_for(Option::is_some).await.ok()?;
         result.clone()
     }
 }

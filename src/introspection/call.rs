@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Monotonic;
 use crate::introspection::answer::Answer;
 use crate::introspection::error::Unavailable;
 use crate::keys::TokenFingerprint;
+use crate::single_flight;
 
 /// What is known about a token before the server is asked. A token that anyone can make up waits behind all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,14 @@ pub(super) struct Calls {
 
 /// One call, with its result once it has ended.
 pub(super) struct Call {
-    result: watch::Sender<Option<CallResult>>,
+    pub(super) result: single_flight::Call<CallResult>,
     sent_at: OnceLock<Monotonic>,
 }
 
 /// A request that waits for the result of a call. A call that is not sent yet ends when no request waits for it.
 pub(super) struct Waiter {
     call: Arc<Call>,
-    result: watch::Receiver<Option<CallResult>>,
+    result: single_flight::Waiter<CallResult>,
 }
 
 pub(super) type CallResult = Result<Answer, Unavailable>;
@@ -96,52 +97,31 @@ impl Calls {
 
 impl Call {
     pub(super) fn new() -> Self {
-        Self { result: watch::Sender::new(None), sent_at: OnceLock::new() }
+        Self { result: single_flight::Call::new(), sent_at: OnceLock::new() }
     }
 
     /// Returns a call that has ended.
     pub(super) fn ended(result: CallResult) -> Arc<Self> {
         let call = Self::new();
-        call.finish(result);
+        call.result.finish(result);
         Arc::new(call)
     }
 
     /// Adds a request that waits for the result.
     pub(super) fn join(self: &Arc<Self>) -> Waiter {
-        Waiter { call: Arc::clone(self), result: self.result.subscribe() }
+        Waiter { call: Arc::clone(self), result: self.result.join() }
     }
 
     /// Records that the server is asked now. Only the first time counts.
     pub(super) fn record_sent(&self, now: Monotonic) {
         self.sent_at.get_or_init(|| now);
     }
-
-    /// Waits until no request waits for the result.
-    pub(super) async fn abandoned(&self) {
-        self.result.closed().await;
-    }
-
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.result.receiver_count() == 0
-    }
-
-    /// Sends the result to all requests that wait for it. Only the first result counts.
-    pub(super) fn finish(&self, result: CallResult) {
-        self.result.send_if_modified(|current| {
-            let is_first = current.is_none();
-            if is_first {
-                *current = Some(result);
-            }
-            is_first
-        });
-    }
 }
 
 impl Waiter {
     /// Waits for the result. `None` if the call ends without one.
     pub(super) async fn result(&mut self) -> Option<CallResult> {
-        let result = self.result.wait_for(Option::is_some).await.ok()?;
-        result.clone()
+        self.result.result().await
     }
 
     /// Returns the time at which the server was asked.

@@ -44,9 +44,9 @@ impl Running {
     pub(super) async fn run(mut self, token: Box<[u8]>) {
         let call = Arc::clone(&self.call);
         loop {
-            match within(self.admission(), call.abandoned()).await {
+            match within(self.admission(), call.result.abandoned()).await {
                 Some(Ok(slot)) => return self.send(slot, &token, None).await,
-                Some(Err(unavailable)) => return call.finish(Err(unavailable)),
+                Some(Err(unavailable)) => return call.result.finish(Err(unavailable)),
                 None if self.remove_if_abandoned() => return,
                 // A request has joined at this moment.
                 None => {}
@@ -71,7 +71,7 @@ impl Running {
         if let (Ok(Answer::Active(answer)), Some(on_active)) = (&result, on_active) {
             on_active(answer);
         }
-        self.call.finish(result);
+        self.call.result.finish(result);
     }
 
     async fn admission(&mut self) -> Result<Slot, Unavailable> {
@@ -111,7 +111,7 @@ impl Running {
 
     fn remove_if_abandoned(&self) -> bool {
         let mut calls = self.shared.calls.lock();
-        let is_abandoned = self.call.is_abandoned();
+        let is_abandoned = self.call.result.is_abandoned();
         if is_abandoned {
             self.remove_from(&mut calls);
         }
@@ -160,7 +160,7 @@ impl Drop for Running {
         }
         self.remove_from(&mut self.shared.calls.lock());
         // Has no effect after the result.
-        self.call.finish(Err(IntrospectionError::Interrupted.into()));
+        self.call.result.finish(Err(IntrospectionError::Interrupted.into()));
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn resolve(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -
         Joined::Call(call) => call,
         Joined::Ended(outcome) => return outcome,
     };
-    call.result().await.unwrap_or(Err(IssuerError::TenantUnavailable { error: TenantError::NoRuntime }))
+    call.join().result().await.unwrap_or(Err(IssuerError::TenantUnavailable { error: TenantError::NoRuntime }))
 }
 
 enum Joined {
