@@ -145,7 +145,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             self.core.check_route_again(&claims, &route)?;
             self.core.check_revocation_again(&claims, &route)?;
         }
-        self.finish(token, claims, Some(&proof), new_entry, recorded)
+        self.finish(token, claims, route, Some(&proof), new_entry, recorded)
     }
 
     fn check_verified(
@@ -171,8 +171,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let stored_at = self.core.clock.monotonic();
             EntryLifetime { checked_at, valid_until, stored_at, max_age: defaults::TOKEN_CACHE_MAX_AGE }
         });
-        let new_entry =
-            NewEntry { route: route.clone(), proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound };
+        let new_entry = NewEntry { proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound };
         Ok(Checked { claims, proof, route, new_entry })
     }
 
@@ -185,11 +184,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
         route: RouteId,
         new_entry: Option<NewEntry>,
     ) -> Decision<C> {
-        let Some(proof) = proof else { return Decision::Made(self.finish(token, claims, None, new_entry, Ok(()))) };
+        let Some(proof) = proof else {
+            return Decision::Made(self.finish(token, claims, route, None, new_entry, Ok(())));
+        };
         match self.core.possession.record(&proof, || self.core.clock.now()) {
             RecordDecision::Made(recorded) => {
                 telemetry::proof_checked(outcome(recorded), None);
-                Decision::Made(self.finish(token, claims, Some(&proof), new_entry, recorded))
+                Decision::Made(self.finish(token, claims, route, Some(&proof), new_entry, recorded))
             }
             RecordDecision::Pending(recording) => Decision::Pending(Pending::Record(Box::new(PendingRecord {
                 claims,
@@ -206,6 +207,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         &self,
         token: &[u8],
         claims: Claims<C>,
+        route: RouteId,
         proof: Option<&VerifiedProof>,
         new_entry: Option<NewEntry>,
         recorded: Result<(), PossessionError>,
@@ -215,7 +217,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if new_entry.is_some() && telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }
-        if let (Some(token_cache), Some(NewEntry { route, proof, lifetime: Some(lifetime), bound })) =
+        if let (Some(token_cache), Some(NewEntry { proof, lifetime: Some(lifetime), bound })) =
             (&self.token_cache, new_entry)
         {
             // What one request has proven is not true for another one.

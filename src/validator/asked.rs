@@ -39,11 +39,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 return Decision::Made(Err(rejection));
             }
         };
-        let NewEntry { route: entry_route, proof: token_proof, lifetime, bound } = new_entry;
+        let NewEntry { proof: token_proof, lifetime, bound } = new_entry;
         if let (true, Proof::Key(key), Some(lifetime)) = (is_new, token_proof, lifetime) {
             let valid_until = self.core.rules.valid_until(claims.payload()).unwrap_or(lifetime.checked_at);
             let dates = (lifetime.checked_at, lifetime.valid_until.min(valid_until));
-            self.store(token, issuer, claims.clone(), (entry_route, bound), dates, Some(key), answer);
+            self.store(token, issuer, claims.clone(), (route.clone(), bound), dates, Some(key), answer);
         }
         match self.core.check_organization(claims.payload(), context) {
             Ok(()) => self.record(token, claims, proof, route, None),

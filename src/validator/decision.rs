@@ -67,9 +67,8 @@ pub(crate) struct PendingRecord<C> {
     pub(super) new_entry: Option<NewEntry>,
 }
 
-/// A token that was not found in the token cache: what its entry contains besides the claims.
+/// A token that was not found in the token cache: what its entry contains besides the claims and the route.
 pub(crate) struct NewEntry {
-    pub(super) route: RouteId,
     pub(super) proof: Proof,
     /// `None` if the token is not stored.
     pub(super) lifetime: Option<EntryLifetime>,
