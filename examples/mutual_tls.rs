@@ -118,7 +118,7 @@ async fn hello(client: Option<SenderConstraint>) -> String {
 }
 
 /// Accepts every certificate whose key the client has. The token names the certificate, so no chain needs to be verified (RFC 8705 §6.2).
-/// An API that accepts only clients of its own authority uses `WebPkiClientVerifier` of rustls instead.
+/// An API that accepts only clients of one authority uses `WebPkiClientVerifier` of rustls instead.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! Customers that come and go while the API runs, each with a realm and keys of its own.
+//! Customers that come and go while the API runs, each with its own realm and keys.
 //!
 //! ```text
 //! cargo run --example tenants

@@ -95,7 +95,7 @@ pub(crate) const MAX_REVOCATIONS: usize = 1_000_000;
 /// The configurable numbers of entries.
 pub(crate) const REVOCATIONS_RANGE: RangeInclusive<usize> = 1_000..=50_000_000;
 
-/// Longest life of a token for which an entry lasts, if it has no end of its own: the default of Auth0.
+/// Longest life of a token for which an entry lasts, if no end is set: the default of Auth0.
 pub(crate) const MAX_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The configurable lives of a token: 30 days is the longest that Auth0 allows.

@@ -72,7 +72,7 @@ impl<C> Authenticated<C> {
         self.responder.scheme()
     }
 
-    /// Returns headers that the application must set in its response, in place of its own headers with these names: `DPoP-Nonce` with
+    /// Returns headers that the application must set in its response, instead of other headers with these names: `DPoP-Nonce` with
     /// the next nonce, and `Cache-Control: no-store`, because such a response must not be cached (RFC 9449 §8.2). There are none
     /// unless the API requires nonces and the nonce of this request expires within a minute.
     #[must_use]

@@ -170,7 +170,7 @@ impl IntrospectionError {
         }
     }
 
-    /// Returns whether the server, or a proxy in front of it, reported an error of its own. It may do so for one token only.
+    /// Returns whether the server, or a proxy in front of it, reported an error. It may do so for one token only.
     pub(crate) const fn is_server_error(self) -> bool {
         matches!(
             self,

@@ -132,7 +132,7 @@ impl TrustedProxy {
     /// Sets the function that returns the address of the peer, for [`from_networks`](Self::from_networks). Default: [`PeerAddress`] in
     /// the extensions of the request. For a proxy that is not trusted by its address, it is a configuration error.
     ///
-    /// axum inserts an extension of its own, if the application is served with `into_make_service_with_connect_info`:
+    /// axum inserts another extension if the application is served with `into_make_service_with_connect_info`:
     ///
     /// ```
     /// use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use crate::revocation::log::LogError;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: VecDeque<Revocation>,
-    /// The calls that wait, each with the number of entries before the end of its own, counted from the first entry ever.
+    /// The calls that wait, each with the number of entries up to its last one, counted from the first entry ever.
     waiting: VecDeque<(u64, oneshot::Sender<Result<(), LogError>>)>,
     /// The number of entries that have left the queue.
     left: u64,

@@ -103,7 +103,7 @@ impl LogoutReceiver {
     /// Sets the claim of access tokens that contains the `sub` of a logout token. Default: `sub`.
     ///
     /// With Entra ID, `sub` differs from one application to the next, and `oid` identifies the user. With an identity provider that is not
-    /// the issuer of the access tokens, the issuer may write its subject into a claim of its own.
+    /// the issuer of the access tokens, the issuer may write its subject into another claim.
     #[must_use]
     pub fn with_subject_claim(mut self, claim: &str) -> Self {
         self.subject_claim = (claim != "sub").then(|| Box::from(claim));

@@ -17,7 +17,7 @@ use crate::stores::redis::Redis;
 
 /// A [`RevocationLog`] in a stream of Redis. A clone shares its connections.
 ///
-/// Entries are appended over the shared connection of [`Redis`]. Each list that reads has a connection of its own, because a read waits
+/// Entries are appended over the shared connection of [`Redis`]. Each list that reads has its own connection, because a read waits
 /// for entries.
 ///
 /// An entry of the stream has these fields, so that other programs can write it, too:

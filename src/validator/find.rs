@@ -41,7 +41,7 @@ impl Core {
         let found = self.find_ignoring_host(payload, algorithm)?;
         match &found {
             Found::Known(id) => self.route(id).map(|route| route.check_host(payload, &self.hosts, host)).transpose()?,
-            // Before the name is looked up, but only if the tenant has no host of its own.
+            // Before the name is looked up, but only if the tenant has no host.
             Found::Unresolved(PendingTenant { group, claimed }) => {
                 let is_bound = self.tenants.get(*group).is_some_and(|tenants| tenants.policy().binds_hosts);
                 (!is_bound).then(|| routing::check_host(claimed.issuer(), &self.hosts, host)).transpose()?

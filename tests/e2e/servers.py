@@ -106,7 +106,7 @@ class OidcProvider(AuthorizationServer):
         return self.control("requests?reset=1").json()
 
     def tenant(self, name, mode):
-        """Creates, removes or breaks the tenant `/t/<name>`, which has keys of its own."""
+        """Creates, removes or breaks the tenant `/t/<name>`, which has its own keys."""
         assert self.control(f"tenant?name={name}&mode={mode}").status == 200, f"{self.name}: {mode} {name}"
 
     def tenant_token(self, name, scope="read:orders"):

@@ -1,4 +1,4 @@
-"""Tenants that come and go at run time, as path issuers of one server, each with keys of its own."""
+"""Tenants that come and go at run time, as path issuers of one server, each with its own keys."""
 
 import json
 import threading

@@ -433,7 +433,7 @@ proptest! {
     }
 }
 
-/// Each issuer of a pattern has subjects of its own, so an entry concerns one of them.
+/// Each issuer of a pattern has its own subjects, so an entry concerns one of them.
 #[test]
 fn an_entry_for_an_issuer_of_a_pattern_concerns_its_tokens_only() {
     let server = TestIssuer::named("https://id.example.com").with_algorithms([Algorithm::ES256]);

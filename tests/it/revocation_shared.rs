@@ -110,7 +110,7 @@ async fn after_five_minutes_without_the_log_valid_tokens_get_503_and_revoked_one
     assert_eq!((outcome(&validator, &token).await, outcome(&validator, &bob).await), (Ok(()), revoked));
 }
 
-/// The subject of an identity provider that is not the issuer, in a claim of its own.
+/// The subject of an identity provider that is not the issuer, in another claim.
 #[tokio::test]
 async fn an_entry_compares_another_claim_than_sub_with_the_subject() {
     let fixture = Fixture::new();

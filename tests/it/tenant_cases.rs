@@ -305,7 +305,7 @@ async fn case_115_ten_thousand_unproven_tenants_displace_no_proven_one() {
         }
     }
     let counts = validator.tenants().counts();
-    assert_eq!((counts.proven(), counts.unproven()), (1, 64), "a room of their own");
+    assert_eq!((counts.proven(), counts.unproven()), (1, 64), "they have separate room");
     assert_eq!(outcome(&validator, &token).await, Ok(()));
     assert_eq!(realms.server("a").fetches(), fetches, "its keys were not fetched again");
     assert_eq!(realms.calls_for("a"), 1);
@@ -323,7 +323,7 @@ async fn case_116_a_removed_tenant_is_rejected_from_the_next_request_on() {
     assert_eq!(outcome(&validator, &a).await, Ok(()), "it is cached");
     assert!(validator.tenants().remove(&iss("a")));
     assert_eq!((outcome(&validator, &a).await, outcome(&validator, &b).await), (unknown(), Ok(())));
-    // Its successor has the same name, and keys of its own.
+    // Its successor has the same name, and its own keys.
     realms.create("a");
     validator.tenants().remove(&iss("a"));
     assert!(outcome(&validator, &a).await.is_err(), "a token of its predecessor");

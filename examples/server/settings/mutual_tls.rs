@@ -29,7 +29,7 @@ fn header(section: &mut Section) -> CertificateHeader {
     if let Some(standard) = standard {
         return section.take::<String>("header").into_iter().fold(standard, CertificateHeader::with_name);
     }
-    // Only the other two formats have names of their own: that of RFC 9440 is the best known.
+    // Only the other two formats have a name: that of RFC 9440 is the best known.
     let name = section.take("header").unwrap_or_else(|| "Client-Cert".to_owned());
     match format.as_deref() {
         Some("pem") if is_chain => CertificateHeader::pem_chain(name),

@@ -1,4 +1,4 @@
-//! The table `[tenants]`: tenants with keys of their own, by a list of names.
+//! The table `[tenants]`: tenants with their own keys, by a list of names.
 
 use std::collections::BTreeSet;
 use std::fs;

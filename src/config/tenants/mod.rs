@@ -143,7 +143,7 @@ impl Tenants {
     }
 
     /// Looks up every `iss` for which `is_allowed` returns `true`. Use it if a pattern cannot describe them, for example for the
-    /// identity providers of customers at hosts of their own.
+    /// identity providers of customers, at any host.
     ///
     /// `is_allowed` is called in the path of requests and must not block: let it read a set that the application updates. A tenant that
     /// it no longer allows is removed within 5 min; [`TenantList::remove`](crate::TenantList::remove) removes it at once. The `iss` has
@@ -223,7 +223,7 @@ impl TenantNames {
     /// from anywhere: discovery, a JWKS URL, static keys, a shared secret. It must have no introspection, patterns or further names. An
     /// issuer that breaks a rule is an error of the application: it is logged, and the token is rejected with 503.
     ///
-    /// The resolver runs in a task of its own: a client that disconnects does not interrupt it. At most 32 calls for unknown `iss`
+    /// The resolver runs in a separate task: a client that disconnects does not interrupt it. At most 32 calls for unknown `iss`
     /// values are in flight; further ones are rejected with 503.
     ///
     /// # Security

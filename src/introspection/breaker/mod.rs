@@ -14,7 +14,7 @@
 //! - If the probe fails as well, and only one token has failed, then only the calls about this token stop. Calls
 //!   about every other token go on; one more failure stops all.
 //! - After each pause, one request asks about its own token, beside a new probe. Either of both can succeed. Requests
-//!   with known tokens have pauses of their own, so that unknown tokens cannot use up their attempts. A token whose
+//!   with known tokens have their own pauses, so that unknown tokens cannot use up their attempts. A token whose
 //!   attempt has failed leaves the next attempts to others. As long as it is not known what probes show, several
 //!   unknown tokens are asked about after each pause.
 //! - If calls about tokens succeed and probes fail, a probe shows nothing about this server. This is found out by a

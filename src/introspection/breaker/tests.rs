@@ -233,7 +233,7 @@ fn the_next_request_makes_an_attempt_that_was_abandoned() {
     assert_eq!(known_gate(&mut breaker, 4, 1_000), Gate::Attempt(Probe::NotNeeded));
 }
 
-/// Case 14. A client could provoke a limit of its own token.
+/// Case 14. A client could provoke a rate limit for its token.
 #[test]
 fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names() {
     let mut breaker = Breaker::default();

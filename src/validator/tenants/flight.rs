@@ -1,4 +1,4 @@
-//! The calls of the resolver, each in a task of its own.
+//! The calls of the resolver, each in a separate task.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What the resolver has said about `iss` values that are not those of tenants.
 //!
-//! It has a map of its own, so that a client that names many tenants displaces none. The map evicts by use and by the machine's clock;
+//! It has a separate map, so that a client that names many tenants displaces none. The map evicts by use and by the machine's clock;
 //! this only frees memory. Whether an entry is valid is decided by the validator's clock.
 
 use std::fmt;

@@ -104,7 +104,7 @@ function build(issuer = ISSUER, keys = jwks) {
   return p.callback();
 }
 let handler = build();
-// the tenants at /t/<name>, each with keys of its own
+// the tenants at /t/<name>, each with its own keys
 const tenants = new Map();
 const ORIGIN = new URL(ISSUER).origin;
 

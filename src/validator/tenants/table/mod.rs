@@ -18,7 +18,7 @@ use crate::jwks::{Jitter, doubled};
 /// # Security
 ///
 /// Anyone can name a tenant in a token, but only the issuer can sign one. So a tenant is *unproven* until its keys have verified a
-/// signature. Unproven tenants have a room of their own and displace only each other. A proven tenant displaces the one that was not
+/// signature. Unproven tenants have separate room and displace only each other. A proven tenant displaces the one that was not
 /// used for the longest time; tenants are added so slowly that one in use is not displaced by a scan.
 pub(super) struct Table<T> {
     limits: Limits,
