@@ -49,18 +49,18 @@ use self::sharing::SharedSource;
 use self::tenants::TenantGroup;
 pub use self::tenants::list::{TenantCounts, TenantList};
 use self::token_cache::TokenCache;
+pub(crate) use self::trusted_issuer::Times;
 pub use self::trusted_issuer::TrustedIssuer;
-pub(crate) use self::trusted_issuer::{FailedEpoch, Times};
-use self::verify::may_need_replaced_key;
+pub(crate) use self::verify::FailedEpoch;
 use crate::claims::{
     CheckInput, CheckedSource, ClaimError, ClaimErrorReason, Claims, ClaimsSettings, NoCustomClaims, Rules,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest};
 use crate::introspection::Client;
-use crate::jwks::{KeyEpoch, KeyRing, KeySource};
-use crate::keys::{KeyTable, SignedToken};
-use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
+use crate::jwks::{KeyRing, KeySource};
+use crate::keys::SignedToken;
+use crate::rejection::{CheckError, Rejection};
 use crate::request::credential::Credential;
 use crate::request::{Host, RequestHead};
 use crate::telemetry::Validation;
@@ -369,19 +369,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok(trusted) => trusted,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
-        let has_kid = parsed.header().key_id().kid.is_some();
-        let verify = |keys: &KeyTable, epoch: KeyEpoch| (issuer.verify(parsed, keys, epoch), epoch);
-        let verified = match issuer.keys.with_usable_keys(verify) {
-            None => return self.pending(token, context, validation, None),
-            Some((Err(Rejection::Key(KeyNotFoundError::Unknown { .. })), _)) if issuer.keys.may_fetch() => {
-                return self.pending(token, context, validation, None);
-            }
-            Some((Err(rejection), epoch))
-                if may_need_replaced_key(&rejection, has_kid) && issuer.keys.may_be_replaced() =>
-            {
-                return self.pending(token, context, validation, NonZeroU64::new(epoch.number));
-            }
-            Some((verified, _)) => verified,
+        let verified = match issuer.verify_now(parsed) {
+            Ok(verified) => verified,
+            Err(FailedEpoch(failed)) => return self.pending(token, context, validation, failed),
         };
         self.record_cache_miss();
         match verified {

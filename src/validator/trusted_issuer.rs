@@ -1,16 +1,15 @@
 //! `TrustedIssuer`: one issuer of a validator, whose keys verify other tokens than access tokens.
 
 use std::fmt;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::clock::{Monotonic, Timestamp};
 use crate::jwks::WantedKey;
-use crate::keys::{KeyTable, SignedToken};
-use crate::rejection::{IssuerError, KeyNotFoundError, Rejection};
+use crate::keys::SignedToken;
+use crate::rejection::{IssuerError, Rejection};
 use crate::token::UnverifiedToken;
 use crate::validator::custom_domains::CustomDomains;
-use crate::validator::verify::may_need_replaced_key;
+use crate::validator::verify::FailedEpoch;
 use crate::validator::{Core, IssuerState, Validator};
 
 /// One issuer of a validator, with all its names and keys. A [`LogoutReceiver`](crate::signals::LogoutReceiver) verifies the tokens
@@ -58,20 +57,7 @@ impl TrustedIssuer {
             Ok(issuer) => issuer,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let has_kid = token.header().key_id().kid.is_some();
-        let verify = |keys: &KeyTable, epoch| (issuer.verify(token.clone(), keys, epoch), epoch);
-        match issuer.keys.with_usable_keys(verify) {
-            None => Err(FailedEpoch(None)),
-            Some((Err(Rejection::Key(KeyNotFoundError::Unknown { .. })), _)) if issuer.keys.may_fetch() => {
-                Err(FailedEpoch(None))
-            }
-            Some((Err(rejection), epoch))
-                if may_need_replaced_key(&rejection, has_kid) && issuer.keys.may_be_replaced() =>
-            {
-                Err(FailedEpoch(NonZeroU64::new(epoch.number)))
-            }
-            Some((verified, _)) => Ok(verified.map(|verified| verified.token)),
-        }
+        issuer.verify_now(token.clone()).map(|verified| verified.map(|verified| verified.token))
     }
 
     /// Waits for usable keys or for a key set that may have the key, and verifies the signature.
@@ -131,10 +117,6 @@ impl TrustedIssuer {
         self.core.clock.monotonic()
     }
 }
-
-/// The epoch of the keys that do not verify a token; `None` if they do not include its key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FailedEpoch(Option<NonZeroU64>);
 
 /// The times that the clock of an issuer may show now.
 #[derive(Clone, Copy, Debug)]

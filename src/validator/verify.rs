@@ -1,5 +1,7 @@
 //! Verifies the signature of a token with the keys of its issuer.
 
+use std::num::NonZeroU64;
+
 use crate::config::{EntraRule, TenantId};
 use crate::jwks::KeyEpoch;
 use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
@@ -13,6 +15,10 @@ pub(super) struct VerifiedToken {
     pub(super) epoch: KeyEpoch,
 }
 
+/// The epoch of the keys that do not verify a token; `None` if they do not include its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FailedEpoch(pub(super) Option<NonZeroU64>);
+
 /// The tenant of a token of Entra ID.
 #[derive(Clone, Copy)]
 struct Tenant<'s> {
@@ -22,6 +28,28 @@ struct Tenant<'s> {
 }
 
 impl IssuerState {
+    /// Verifies the signature with the current keys. Returns the epoch of these keys if no keys are usable, or if another key set may
+    /// have the key.
+    pub(super) fn verify_now(
+        &self,
+        token: UnverifiedToken<'_>,
+    ) -> Result<Result<VerifiedToken, Rejection>, FailedEpoch> {
+        let has_kid = token.header().key_id().kid.is_some();
+        let verify = |keys: &KeyTable, epoch: KeyEpoch| (self.verify(token, keys, epoch), epoch);
+        match self.keys.with_usable_keys(verify) {
+            None => Err(FailedEpoch(None)),
+            Some((Err(Rejection::Key(KeyNotFoundError::Unknown { .. })), _)) if self.keys.may_fetch() => {
+                Err(FailedEpoch(None))
+            }
+            Some((Err(rejection), epoch))
+                if may_need_replaced_key(&rejection, has_kid) && self.keys.may_be_replaced() =>
+            {
+                Err(FailedEpoch(NonZeroU64::new(epoch.number)))
+            }
+            Some((verified, _)) => Ok(verified),
+        }
+    }
+
     /// Verifies the signature with the keys that match the token's `kid` and algorithm.
     pub(super) fn verify(
         &self,
@@ -72,7 +100,7 @@ impl Tenant<'_> {
 
 /// Returns whether the issuer may have replaced the key of a rejected token and kept its `kid`, if it has one. A key that is
 /// published with the token's `kid` for another algorithm or use is the right key, so no fetch is due.
-pub(super) fn may_need_replaced_key(rejection: &Rejection, has_kid: bool) -> bool {
+fn may_need_replaced_key(rejection: &Rejection, has_kid: bool) -> bool {
     match rejection {
         Rejection::Signature => true,
         Rejection::Key(KeyNotFoundError::NotForVerification | KeyNotFoundError::Ambiguous) => !has_kid,
