@@ -82,11 +82,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// An answer about another token is a fault of the server or of a proxy. In any case, no earlier answer about this token is used any
     /// more.
     fn record_refused_answer(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, rejection: &Rejection) {
-        let Some(client) = self.core.client(issuer) else { return };
-        client.record_refused(token, answer, Priority::Genuine);
-        // Also for validators that share the client and not the token cache.
-        client.evict(token);
-        if let Rejection::Introspection(IntrospectionRejection::Contradicted { claim }) = rejection {
+        self.refuse(token, issuer, answer, Priority::Genuine);
+        if let (Some(client), Rejection::Introspection(IntrospectionRejection::Contradicted { claim })) =
+            (self.core.client(issuer), rejection)
+        {
             client.report_contradiction(claim);
         }
     }

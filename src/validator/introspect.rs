@@ -185,7 +185,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok(read) => read,
             Err(rejection) => {
                 if is_new {
-                    self.refuse(token, issuer, answer);
+                    self.refuse(token, issuer, answer, Priority::Known);
                 }
                 return Decision::Made(Err(rejection));
             }
@@ -268,14 +268,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 let dates = (read.checked_at, read.valid_until);
                 self.store(token, issuer, read.claims, (read.route.id(), read.bound), dates, None, answer);
             }
-            Err(_) => self.refuse(token, issuer, answer),
+            Err(_) => self.refuse(token, issuer, answer, Priority::Known),
         }
     }
 
     /// Remembers an answer that the API refuses, and that no earlier answer about the token is used any more.
-    fn refuse(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>) {
+    pub(super) fn refuse(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, priority: Priority) {
         let Some(client) = self.core.client(issuer) else { return };
-        client.record_refused(token, answer, Priority::Known);
+        client.record_refused(token, answer, priority);
         // Also for validators that share the client and not the token cache.
         client.evict(token);
     }

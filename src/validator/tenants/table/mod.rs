@@ -5,6 +5,7 @@
 mod limiter;
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,30 +229,26 @@ impl<T: LastUse> Table<T> {
     pub(super) fn sweep(&mut self, now: Monotonic) -> Vec<Gone<T>> {
         let is_over = |since: Monotonic, limit: Duration| now.saturating_since(since) >= limit;
         let mut gone = Vec::new();
-        let mut retained = HashMap::with_capacity(self.entries.len());
-        for (name, mut entry) in self.entries.drain() {
+        self.entries.retain(|_, entry| {
             let last_use = entry.state.last_use();
             let reason = if is_over(entry.confirmed_at, defaults::TENANT_MAX_STALE) {
-                Some(GoneReason::Expired)
+                GoneReason::Expired
+            } else if is_over(last_use, defaults::TENANT_IDLE) {
+                GoneReason::Idle
             } else {
-                is_over(last_use, defaults::TENANT_IDLE).then_some(GoneReason::Idle)
+                return true;
             };
-            entry.state = match (entry.state, reason) {
-                (State::Unproven(tenant), Some(reason)) => {
-                    gone.push(Gone { tenant, reason });
-                    continue;
-                }
-                (State::Proven(tenant), Some(reason)) => {
-                    gone.push(Gone { tenant, reason });
-                    entry.is_renewing = false;
-                    State::Idle { last_use }
-                }
-                (State::Idle { .. }, _) if is_over(last_use, defaults::TENANT_FORGOTTEN) => continue,
-                (state, _) => state,
+            let is_retained = match entry.state {
+                State::Unproven(_) => false,
+                State::Proven(_) => true,
+                State::Idle { .. } => !is_over(last_use, defaults::TENANT_FORGOTTEN),
             };
-            retained.insert(name, entry);
-        }
-        self.entries = retained;
+            if let Some(tenant) = mem::replace(&mut entry.state, State::Idle { last_use }).into_tenant() {
+                gone.push(Gone { tenant, reason });
+                entry.is_renewing = false;
+            }
+            is_retained
+        });
         gone
     }
 
