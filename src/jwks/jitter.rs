@@ -28,6 +28,11 @@ impl Jitter {
     pub(crate) fn at_least_half(self, pause: Duration) -> Duration {
         self.between(percent(pause, 50), pause)
     }
+
+    /// Returns the pause after a failure: a part of `min`, doubled for each earlier failure up to `max`.
+    pub(crate) fn backoff(self, min: Duration, max: Duration, earlier_failures: u32) -> Duration {
+        self.at_least_half(doubled(min, earlier_failures).min(max))
+    }
 }
 
 /// Returns a span that is doubled `times` times.

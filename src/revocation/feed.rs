@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::defaults;
-use crate::jwks::{Jitter, doubled};
+use crate::jwks::Jitter;
 use crate::revocation::log::{Extent, LogPosition};
 
 /// The progress of one replica in the log.
@@ -126,9 +126,9 @@ impl Feed {
     }
 
     fn fail(&mut self, jitter: Jitter) -> Next {
-        let pause = doubled(defaults::LOG_BACKOFF_MIN, self.failures).min(defaults::LOG_BACKOFF_MAX);
+        let pause = jitter.backoff(defaults::LOG_BACKOFF_MIN, defaults::LOG_BACKOFF_MAX, self.failures);
         self.failures = self.failures.saturating_add(1);
-        Next { change: Change::Failed { consecutive: self.failures }, pause: jitter.at_least_half(pause) }
+        Next { change: Change::Failed { consecutive: self.failures }, pause }
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Monotonic;
 use crate::defaults;
-use crate::jwks::{Jitter, doubled};
+use crate::jwks::Jitter;
 use crate::revocation::entry::Revocation;
 use crate::revocation::log::LogError;
 
@@ -119,11 +119,11 @@ impl Queue {
             self.entries.rotate_left(1);
         }
         self.halvings = self.halvings.saturating_add(1).min(defaults::LOG_BATCH.ilog2());
-        let pause = doubled(defaults::LOG_APPEND_BACKOFF_MIN, self.failures).min(defaults::LOG_APPEND_BACKOFF_MAX);
+        let pause = jitter.backoff(defaults::LOG_APPEND_BACKOFF_MIN, defaults::LOG_APPEND_BACKOFF_MAX, self.failures);
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
         self.last_failure = Some(now);
-        self.next_attempt = Some(now.saturating_add(jitter.at_least_half(pause)));
+        self.next_attempt = Some(now.saturating_add(pause));
         for (_, sender) in self.waiting.drain(..) {
             let _caller_is_gone = sender.send(Err(error));
         }

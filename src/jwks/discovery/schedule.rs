@@ -32,11 +32,10 @@ impl Rediscovery {
     }
 
     pub(in crate::jwks) fn failed(&mut self, now: Monotonic, jitter: Jitter) {
-        let pause =
-            jitter::doubled(defaults::DISCOVERY_BACKOFF_MIN, self.failures).min(defaults::DISCOVERY_BACKOFF_MAX);
+        let pause = jitter.backoff(defaults::DISCOVERY_BACKOFF_MIN, defaults::DISCOVERY_BACKOFF_MAX, self.failures);
         self.failures = self.failures.saturating_add(1);
         self.last_attempt = now;
-        self.due = Some(now.saturating_add(jitter.between(jitter::percent(pause, 50), pause)));
+        self.due = Some(now.saturating_add(pause));
     }
 
     /// Makes the next discovery due now, but at most once a minute, since the key set is no longer at its URL. This also ends

@@ -18,7 +18,7 @@ use crate::clock::Monotonic;
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{FreshnessState, Phase, Times};
-use crate::jwks::jitter::{self, Jitter, Sample};
+use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::absent_kids::AbsentKidLimiter;
 use crate::jwks::refresh::kid_fetches::KidFetches;
@@ -451,7 +451,7 @@ impl Refresh {
     fn next_backoff(&self, now: Monotonic, jitter: Jitter) -> Duration {
         let usable = self.times.is_some_and(|times| times.freshness_state(now) < FreshnessState::Expired);
         let longest = if usable { self.policy.backoff_max } else { self.policy.backoff_max_unavailable };
-        jitter.at_least_half(jitter::doubled(self.policy.backoff_min, self.failures).min(longest))
+        jitter.backoff(self.policy.backoff_min, longest, self.failures)
     }
 }
 
