@@ -40,7 +40,9 @@ impl Revocations {
         for kind in RevocationKind::ALL.iter().filter(|kind| flags & kind.bit() != 0) {
             lookup.check(*kind, clients)?;
         }
-        if flags & HAS_SUBJECT_CLAIMS != 0 { lookup.check_subject_claims() } else { Ok(()) }
+        // The claims stay known after the last entry of this kind has ended.
+        let needed = HAS_SUBJECT_CLAIMS | RevocationKind::Subject.bit();
+        if flags & needed == needed { lookup.check_subject_claims() } else { Ok(()) }
     }
 
     /// Counts a token that lives longer than entries last by default.

@@ -42,7 +42,7 @@ pub struct LogoutReceiver {
     rules: LogoutRules,
     reach: LogoutReach,
     /// The issuers whose tokens are revoked. If empty, that of the logout token.
-    subjects_of: Vec<Box<str>>,
+    subjects_of: Vec<String>,
     /// The claim of access tokens that contains the subject, if it is not `sub`.
     subject_claim: Option<Box<str>>,
     revocations: Revocations,
@@ -96,7 +96,7 @@ impl LogoutReceiver {
     /// Sets the issuers whose tokens are revoked, by their `iss`. Default: the issuer of the logout token.
     #[must_use]
     pub fn with_subjects_of<I: Into<String>>(mut self, issuers: impl IntoIterator<Item = I>) -> Self {
-        self.subjects_of = issuers.into_iter().map(|issuer| issuer.into().into_boxed_str()).collect();
+        self.subjects_of = issuers.into_iter().map(Into::into).collect();
         self
     }
 
@@ -147,14 +147,13 @@ impl LogoutReceiver {
         let logout = self.rules.check(&token, self.issuer.times()).map_err(LogoutError::Invalid)?;
         self.verify(&token).await?.map_err(into_error)?;
         let revocations = self.revocations_for(&logout, &self.issuer.names(&token));
-        self.revocations.add_signal(revocations).await.map_err(|error| match error {
-            RevokeError::Full { .. } => LogoutError::Unavailable { cause: "full", retry_after: FULL_RETRY_AFTER },
-            RevokeError::SubjectClaims => {
-                LogoutError::Unavailable { cause: "subject_claims", retry_after: FULL_RETRY_AFTER }
-            }
-            RevokeError::NotAppended { error } => {
-                LogoutError::Unavailable { cause: error.name(), retry_after: FULL_RETRY_AFTER }
-            }
+        self.revocations.add_signal(revocations).await.map_err(|error| {
+            let cause = match error {
+                RevokeError::Full { .. } => "full",
+                RevokeError::SubjectClaims => "subject_claims",
+                RevokeError::NotAppended { error } => error.name(),
+            };
+            LogoutError::Unavailable { cause, retry_after: FULL_RETRY_AFTER }
         })
     }
 
@@ -166,7 +165,7 @@ impl LogoutReceiver {
     }
 
     /// Waits for the key of a token. Anyone can send tokens with unknown keys, so only one request at a time fetches keys, and few of them
-    /// in vain. Any other request may be genuine, so its sender is told to retry.
+    /// without success. Any other request may be genuine, so its sender is told to retry.
     async fn wait(&self, token: &UnverifiedToken<'_>) -> Result<Result<SignedToken, Rejection>, LogoutError> {
         let busy = |retry_after| LogoutError::Unavailable { cause: "busy", retry_after };
         let _permit = self.waits.enter().await.ok_or(busy(defaults::RETRY_AFTER_MIN))?;
@@ -199,11 +198,8 @@ impl LogoutReceiver {
             };
             chosen.map(|chosen| chosen.with_issued_before(logout.issued_at).with_end(end))
         };
-        if self.subjects_of.is_empty() {
-            names.iter().filter_map(|issuer| revocation(issuer)).collect()
-        } else {
-            self.subjects_of.iter().filter_map(|issuer| revocation(issuer)).collect()
-        }
+        let issuers = if self.subjects_of.is_empty() { names } else { &self.subjects_of };
+        issuers.iter().filter_map(|issuer| revocation(issuer)).collect()
     }
 }
 

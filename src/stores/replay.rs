@@ -89,7 +89,7 @@ impl RedisReplayStore {
         match self.redis.query::<Value>(self.command(proof, now)).await {
             // If another request with this proof was accepted by the fallback, this one is not the first. If the memory is full, Redis
             // has decided.
-            Ok(Value::Okay) => match self.record_here(proof, now) {
+            Ok(Value::Okay) => match self.known.record_now(proof, now) {
                 Ok(ProofUse::Replayed) => Ok(ProofUse::Replayed),
                 Ok(ProofUse::First) | Err(_) => Ok(ProofUse::First),
             },
@@ -97,13 +97,6 @@ impl RedisReplayStore {
             Ok(Value::Nil) => Ok(ProofUse::Replayed),
             Ok(_) => self.fall_back(ReplayError::Unavailable, proof, now),
             Err(error) => self.fall_back(replay_error(&error), proof, now),
-        }
-    }
-
-    fn record_here(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
-        match self.known.record(proof, now) {
-            Recording::Now(result) => result,
-            Recording::Later(_) => Err(ReplayError::Unavailable),
         }
     }
 
@@ -122,7 +115,7 @@ impl RedisReplayStore {
                 if self.fallback_log.admits(SystemClock.monotonic()) {
                     telemetry::stores::replay_detection_is_local(error.name());
                 }
-                self.record_here(proof, now)
+                self.known.record_now(proof, now)
             }
         }
     }

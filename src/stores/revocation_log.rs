@@ -128,12 +128,10 @@ fn into_log_error(error: &RedisError) -> LogError {
     match error {
         RedisError::TimedOut => LogError::TimedOut,
         RedisError::Evicts => LogError::Evicts,
-        RedisError::Refused { code } => match &**code {
-            "OOM" => LogError::Full,
-            "READONLY" | "MASTERDOWN" | "LOADING" | "UNBLOCKED" => LogError::Unavailable,
-            _ => LogError::Refused,
-        },
-        RedisError::Connect
+        RedisError::Refused { code } if &**code == "OOM" => LogError::Full,
+        RedisError::Refused { .. } if !error.ends_connection() => LogError::Refused,
+        RedisError::Refused { .. }
+        | RedisError::Connect
         | RedisError::Closed
         | RedisError::Paused { .. }
         | RedisError::Busy

@@ -91,7 +91,7 @@ impl MemoryReplayStore {
         self.periods.load().current.iter().any(|period| period.used.contains(hash))
     }
 
-    fn record_now(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
+    pub(crate) fn record_now(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
         let number = proof.created_at().as_secs().div_euclid(self.length);
         let hash = self.hasher.hash_one(proof.id());
         let lasts = proof.accepted_until().saturating_since(proof.created_at());
