@@ -492,9 +492,9 @@ impl Api {
                 }
             }
         }
-        let labels: Vec<&str> = self.tenants.iter().map(Tenants::label).collect();
-        for (at, label) in labels.iter().enumerate() {
-            if labels.iter().take(at).any(|earlier| earlier == label) {
+        let mut labels = BTreeSet::new();
+        for label in self.tenants.iter().map(Tenants::label) {
+            if !labels.insert(label) {
                 errors.push(&format!("tenants {label:?}"), SettingErrorKind::DuplicateIssuer);
             }
         }

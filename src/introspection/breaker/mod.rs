@@ -174,13 +174,12 @@ impl Breaker {
         if !pause.is_probing {
             return Gate::Attempt(Probe::NotNeeded);
         }
-        probe.is_in_flight = true;
-        Gate::Attempt(Probe::Start)
+        Gate::Attempt(probe.start())
     }
 
     /// Returns why a request fails at once, without any effect.
     pub(super) fn rejects(&self, token: &TokenFingerprint, priority: Priority, now: Monotonic) -> Option<Unavailable> {
-        let open = self.open.as_ref().filter(|open| open.concerns(token))?;
+        let open = self.open_for(token)?;
         let pause = open.pause(priority);
         let left = pause.left(token, now).filter(|_| !pause.is_attempted())?;
         Some(Unavailable::new(open.cause, Some(left)))
@@ -188,12 +187,16 @@ impl Breaker {
 
     /// Returns why the calls about a token are stopped.
     pub(super) fn cause(&self, token: &TokenFingerprint) -> Option<IntrospectionError> {
-        self.open.as_ref().filter(|open| open.concerns(token)).map(|open| open.cause)
+        self.open_for(token).map(|open| open.cause)
     }
 
     /// Returns whether no pause concerns a token.
     pub(super) fn is_closed_for(&self, token: &TokenFingerprint) -> bool {
-        self.open.as_ref().is_none_or(|open| !open.concerns(token))
+        self.open_for(token).is_none()
+    }
+
+    fn open_for(&self, token: &TokenFingerprint) -> Option<&Open> {
+        self.open.as_ref().filter(|open| open.concerns(token))
     }
 
     /// Returns whether the calls about all tokens are stopped.
