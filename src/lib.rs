@@ -83,6 +83,7 @@
 // Base: independent of tokens.
 mod defaults;
 pub mod clock;
+mod event_hook;
 pub mod fetch;
 mod single_flight;
 mod telemetry;

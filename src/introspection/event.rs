@@ -1,9 +1,8 @@
 //! `IntrospectionEvent`: what an application can be told about the calls to a server.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::event_hook::EventHook;
 use crate::introspection::error::IntrospectionError;
 use crate::telemetry::introspection as telemetry;
 
@@ -60,28 +59,12 @@ impl IntrospectionEventKind {
     }
 }
 
-/// The application's callback.
-#[derive(Clone)]
-pub(super) struct EventHook(Arc<dyn Fn(&IntrospectionEvent) + Send + Sync>);
-
-impl EventHook {
-    pub(super) fn new(hook: impl Fn(&IntrospectionEvent) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hook))
-    }
-}
-
 /// Sends an event to the hook and to the log. A panic of the hook stays in the hook.
-pub(super) fn notify(hook: Option<&EventHook>, issuer: &str, kind: IntrospectionEventKind) {
+pub(super) fn notify(hook: Option<&EventHook<IntrospectionEvent>>, issuer: &str, kind: IntrospectionEventKind) {
     let event = IntrospectionEvent { issuer: Arc::from(issuer), kind };
-    let has_panicked = hook.is_some_and(|hook| catch_unwind(AssertUnwindSafe(|| (hook.0)(&event))).is_err());
+    let has_panicked = hook.is_some_and(|hook| !hook.call(&event));
     kind.log(issuer);
     if has_panicked {
         telemetry::hook_panicked(issuer);
-    }
-}
-
-impl fmt::Debug for EventHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EventHook(..)")
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::claims::{AnswerRules, MissingAudience, MissingExpiry};
 use crate::defaults;
+use crate::event_hook::EventHook;
 use crate::introspection::authentication::ClientAuthentication;
-use crate::introspection::event::{EventHook, IntrospectionEvent};
+use crate::introspection::event::IntrospectionEvent;
 
 /// Asks an authorization server about tokens (RFC 7662). It is a setting of an [`Issuer`](crate::Issuer).
 ///
@@ -48,7 +49,7 @@ pub struct Introspection {
     pub(crate) grace: Duration,
     pub(crate) unasked: Unasked,
     pub(crate) claims_from: ClaimsFrom,
-    pub(super) event_hook: Option<EventHook>,
+    pub(super) event_hook: Option<EventHook<IntrospectionEvent>>,
     pub(crate) missing_audience: MissingAudience,
     pub(crate) missing_expiry: MissingExpiry,
     pub(crate) timeout: Duration,

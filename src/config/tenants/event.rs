@@ -1,7 +1,5 @@
 //! `TenantEvent`: the additions and removals of tenants, for the log and for the event hook.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::config::tenants::error::TenantError;
@@ -70,26 +68,5 @@ impl TenantEventKind {
             Self::RenewalFailed { .. } => "renewal_failed",
             Self::Expired => "expired",
         }
-    }
-}
-
-/// The application's callback for events of tenants.
-#[derive(Clone)]
-pub(crate) struct TenantEventHook(Arc<dyn Fn(&TenantEvent) + Send + Sync>);
-
-impl TenantEventHook {
-    pub(super) fn new(hook: impl Fn(&TenantEvent) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hook))
-    }
-
-    /// Calls the hook; returns false if it panics. Only the hook itself can observe the state that a panic leaves behind.
-    pub(crate) fn call(&self, event: &TenantEvent) -> bool {
-        catch_unwind(AssertUnwindSafe(|| (self.0)(event))).is_ok()
-    }
-}
-
-impl fmt::Debug for TenantEventHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TenantEventHook")
     }
 }

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use crate::config::issuer::Issuer;
 use crate::defaults;
+use crate::event_hook::EventHook;
 
 pub use self::claimed::ClaimedIssuer;
 pub use self::error::TenantError;
-use self::event::TenantEventHook;
 pub use self::event::{TenantEvent, TenantEventKind};
 pub(crate) use self::policy::{AddressRule, ResolvedTenant, TenantPolicy};
 
@@ -70,7 +70,7 @@ pub struct Tenants {
     new_per_second: u32,
     addresses: AddressRule,
     binds_hosts: bool,
-    event_hook: Option<TenantEventHook>,
+    event_hook: Option<EventHook<TenantEvent>>,
 }
 
 /// The `iss` values of [`Tenants`], without the resolver.
@@ -197,7 +197,7 @@ impl Tenants {
     /// panic in it is caught and logged.
     #[must_use]
     pub fn with_event_hook(mut self, hook: impl Fn(&TenantEvent) + Send + Sync + 'static) -> Self {
-        self.event_hook = Some(TenantEventHook::new(hook));
+        self.event_hook = Some(EventHook::new(hook));
         self
     }
 

@@ -9,9 +9,10 @@ use crate::config::issuer_keys::IssuerKeys;
 use crate::config::issuer_pattern::IssuerPattern;
 use crate::config::tenant_setting_error::TenantSettingError;
 use crate::config::tenants::claimed::ClaimedIssuer;
-use crate::config::tenants::event::TenantEventHook;
+use crate::config::tenants::event::TenantEvent;
 use crate::config::tenants::{Names, Predicate, Resolver, Tenant, Tenants};
 use crate::defaults;
+use crate::event_hook::EventHook;
 use crate::fetch::Transport;
 use crate::request::Host;
 
@@ -26,7 +27,7 @@ pub(crate) struct TenantPolicy {
     pub(crate) new_per_second: u32,
     pub(crate) addresses: AddressRule,
     pub(crate) binds_hosts: bool,
-    pub(crate) event_hook: Option<TenantEventHook>,
+    pub(crate) event_hook: Option<EventHook<TenantEvent>>,
 }
 
 /// To which addresses the client of the keys may connect.

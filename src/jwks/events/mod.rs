@@ -13,7 +13,6 @@ use crate::jwks::key_store_error::{KeyStoreError, KeyStoreOperation};
 use crate::keys::SkipReason;
 use crate::telemetry::{self, Refreshed};
 
-pub(crate) use self::notifier::EventHook;
 pub(super) use self::notifier::Notifier;
 
 /// An event of an issuer's keys: see [`RefreshPolicy::with_event_hook`](crate::jwks::RefreshPolicy::with_event_hook).

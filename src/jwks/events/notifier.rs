@@ -1,23 +1,18 @@
 //! `Notifier`: sends events to the log and to the event hook. Both run foreign code, so no lock is held during the calls.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::event_hook::EventHook;
 use crate::jwks::events::{KeyEvent, KeyEventKind, UnknownKidAction};
 use crate::telemetry::{self, SourceLabel};
-
-/// The application's callback for key events.
-#[derive(Clone)]
-pub(crate) struct EventHook(Arc<dyn Fn(&KeyEvent) + Send + Sync>);
 
 /// Sends the events of one source.
 #[derive(Debug)]
 pub(in crate::jwks) struct Notifier {
     issuer: Arc<str>,
     source_label: SourceLabel,
-    hook: Option<EventHook>,
+    hook: Option<EventHook<KeyEvent>>,
     unknown_kids: UnknownKidCounts,
     closed_notified: AtomicBool,
 }
@@ -29,19 +24,8 @@ struct UnknownKidCounts {
     is_new: AtomicBool,
 }
 
-impl EventHook {
-    pub(in crate::jwks) fn new(hook: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hook))
-    }
-
-    /// Calls the hook; returns false if it panics. Only the hook itself can observe the state that a panic leaves behind.
-    fn call(&self, event: &KeyEvent) -> bool {
-        catch_unwind(AssertUnwindSafe(|| (self.0)(event))).is_ok()
-    }
-}
-
 impl Notifier {
-    pub(in crate::jwks) fn new(issuer: &str, source_label: SourceLabel, hook: Option<EventHook>) -> Self {
+    pub(in crate::jwks) fn new(issuer: &str, source_label: SourceLabel, hook: Option<EventHook<KeyEvent>>) -> Self {
         Self {
             issuer: Arc::from(issuer),
             source_label,
@@ -107,21 +91,6 @@ impl UnknownKidCounts {
             }
         }
         !self.is_new.swap(true, Ordering::SeqCst)
-    }
-}
-
-/// Compares allocations, since closures cannot be compared: a hook equals its own clones only.
-impl PartialEq for EventHook {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for EventHook {}
-
-impl fmt::Debug for EventHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EventHook")
     }
 }
 

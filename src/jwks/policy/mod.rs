@@ -7,8 +7,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::defaults;
+use crate::event_hook::EventHook;
 use crate::fetch::Redirects;
-use crate::jwks::events::{EventHook, KeyEvent};
+use crate::jwks::events::KeyEvent;
 use crate::keys::PrivateKeys;
 
 pub use self::error::RefreshPolicyError;
@@ -65,7 +66,7 @@ pub struct RefreshPolicy {
     pub(crate) jwks_hosts: Option<Vec<String>>,
     pub(crate) empty_set: EmptySet,
     pub(crate) redirects: Redirects,
-    pub(crate) event_hook: Option<EventHook>,
+    pub(crate) event_hook: Option<EventHook<KeyEvent>>,
     pub(crate) private_keys: PrivateKeys,
     /// The seed for reproducible random numbers; only the `testing` module sets it.
     pub(crate) seed: Option<u64>,
