@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-/// Logs an event of introspection.
-macro_rules! event {
-    ($level:ident, $($event:tt)+) => {
-        #[cfg(feature = "tracing")]
-        tracing::$level!(target: "tower_bearer::introspection", $($event)+);
-    };
-}
+#[cfg(feature = "tracing")]
+const TARGET: &str = "tower_bearer::introspection";
 
 /// Counts a call in flight until it is dropped.
 #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "the label of the metric"))]

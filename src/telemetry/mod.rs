@@ -10,6 +10,14 @@
     allow(unused_variables, reason = "without a feature, nothing reads the parameters of its events")
 )]
 
+/// Logs an event to the `TARGET` of the file that uses the macro.
+macro_rules! event {
+    ($level:ident, $($event:tt)+) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!(target: TARGET, $($event)+);
+    };
+}
+
 pub(crate) mod custom_domains;
 pub(crate) mod revocation;
 mod jwks;

@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-/// Logs an event of the list.
-macro_rules! event {
-    ($level:ident, $($event:tt)+) => {
-        #[cfg(feature = "tracing")]
-        tracing::$level!(target: "tower_bearer::revocation", $($event)+);
-    };
-}
+#[cfg(feature = "tracing")]
+const TARGET: &str = "tower_bearer::revocation";
 
 /// The list has no room for an entry.
 pub(crate) fn full(max_entries: usize) {

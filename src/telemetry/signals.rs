@@ -1,12 +1,7 @@
 //! Events and metrics of received signals.
 
-/// Logs an event of a receiver.
-macro_rules! event {
-    ($level:ident, $($event:tt)+) => {
-        #[cfg(feature = "tracing")]
-        tracing::$level!(target: "tower_bearer::signals", $($event)+);
-    };
-}
+#[cfg(feature = "tracing")]
+const TARGET: &str = "tower_bearer::signals";
 
 /// Counts a logout request.
 macro_rules! logout {

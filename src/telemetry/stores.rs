@@ -1,12 +1,7 @@
 //! Events and metrics of the connection to Redis.
 
-/// Logs an event of the connection.
-macro_rules! event {
-    ($level:ident, $($event:tt)+) => {
-        #[cfg(feature = "tracing")]
-        tracing::$level!(target: "tower_bearer::stores", $($event)+);
-    };
-}
+#[cfg(feature = "tracing")]
+const TARGET: &str = "tower_bearer::stores";
 
 /// The server does not respond. Until it does, this is not logged again.
 pub(crate) fn failed(class: &'static str) {
