@@ -3,7 +3,6 @@
 use std::env::{self, VarError};
 use std::fs;
 
-use toml::Table;
 use tower_bearer::config::{EntraCloud, EntraTenants, SettingError};
 use tower_bearer::keys::{KeyError, KeySet, SecretError};
 use tower_bearer::{Algorithm, Issuer, Secret};
@@ -57,9 +56,7 @@ fn custom_domains(section: &mut Section, issuer: Issuer) -> Issuer {
 /// Reads a file with the setting `domains`.
 fn read_domains(path: &str) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let mut file: Table = text.parse().map_err(|error| super::syntax(&error, &text))?;
-    let domains = file.remove("domains").ok_or("domains is missing")?;
-    domains.try_into().map_err(|_| "domains is not an array of strings".to_owned())
+    super::only_list(&text, "domains")
 }
 
 /// Returns the issuer for tenants of Microsoft Entra ID.

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::Table;
 use tower_bearer::claims::Profile;
 use tower_bearer::config::{Organizations, Tenants};
@@ -116,6 +117,16 @@ fn first_issuer(file: &Table) -> Option<String> {
 fn syntax(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     format!("line {}: {}", before.matches('\n').count().saturating_add(1), error.message())
+}
+
+/// Parses the text of a file whose only setting is a list of strings with this name.
+fn only_list<L: DeserializeOwned>(text: &str, name: &str) -> Result<L, String> {
+    let mut file: Table = text.parse().map_err(|error| syntax(&error, text))?;
+    let list = file.remove(name).ok_or_else(|| format!("{name} is missing"))?;
+    if let Some(unknown) = file.keys().next() {
+        return Err(format!("{unknown} is not a setting; the only one is {name}"));
+    }
+    list.try_into().map_err(|_| format!("{name} is not an array of strings"))
 }
 
 /// Returns the store of the fetched keys. Its directory is created if it is missing.

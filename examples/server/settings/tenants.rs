@@ -5,7 +5,6 @@ use std::fs;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use toml::Table;
 use tower_bearer::config::Tenants;
 use tower_bearer::{Issuer, Validator};
 
@@ -98,7 +97,7 @@ impl TenantFile {
         if self.text.as_ref() == Some(&text) {
             return;
         }
-        match parse(&text) {
+        match super::only_list(&text, "allow") {
             Ok(names) => self.replace(names, validator),
             Err(problem) => tracing::error!("{}: {problem}; the tenants stay as they are", self.path),
         }
@@ -124,7 +123,7 @@ fn read_names(names: &Names) -> std::sync::RwLockReadGuard<'_, BTreeSet<String>>
 /// Reads the file at start, where an error ends the program.
 fn read(section: &Section, path: String) -> (BTreeSet<String>, Option<(String, String)>) {
     let read = fs::read_to_string(&path).map_err(|error| error.to_string());
-    let parsed = read.and_then(|text| parse(&text).map(|names| (names, text)));
+    let parsed = read.and_then(|text| super::only_list(&text, "allow").map(|names| (names, text)));
     match parsed {
         Ok((names, text)) => (names, Some((path, text))),
         Err(problem) => {
@@ -132,16 +131,6 @@ fn read(section: &Section, path: String) -> (BTreeSet<String>, Option<(String, S
             Default::default()
         }
     }
-}
-
-/// Parses the text of a file with the setting `allow`.
-fn parse(text: &str) -> Result<BTreeSet<String>, String> {
-    let mut file: Table = text.parse().map_err(|error| super::syntax(&error, text))?;
-    let names = file.remove("allow").ok_or("allow is missing")?;
-    if let Some(unknown) = file.keys().next() {
-        return Err(format!("{unknown} is not a setting; the only one is allow"));
-    }
-    names.try_into().map_err(|_| "allow is not an array of strings".to_owned())
 }
 
 /// Returns the name of the only capture of a pattern.
