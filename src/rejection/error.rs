@@ -49,6 +49,12 @@ impl IssuerError {
     }
 }
 
+impl From<TenantError> for IssuerError {
+    fn from(error: TenantError) -> Self {
+        Self::TenantUnavailable { error }
+    }
+}
+
 /// The one difference between an `iss` and a similar configured issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -101,8 +101,8 @@ impl Core {
 
     /// Looks an issuer up, or waits for the call that is in flight.
     pub(super) async fn resolve(&self, pending: &PendingTenant) -> Result<(), Rejection> {
-        let not_resolved = IssuerError::TenantUnavailable { error: TenantError::NotResolved };
-        let tenants = self.tenants.get(pending.group).ok_or(Rejection::Issuer(not_resolved))?;
+        let not_resolved = || Rejection::Issuer(TenantError::NotResolved.into());
+        let tenants = self.tenants.get(pending.group).ok_or_else(not_resolved)?;
         tenants.resolve(&pending.claimed).await.map_err(Rejection::Issuer)
     }
 
@@ -144,7 +144,7 @@ impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Rejected(rejection) => rejection,
-            Refusal::Unresolved(_) => Self::Issuer(IssuerError::TenantUnavailable { error: TenantError::NotResolved }),
+            Refusal::Unresolved(_) => Self::Issuer(TenantError::NotResolved.into()),
         }
     }
 }

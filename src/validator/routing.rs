@@ -266,7 +266,7 @@ impl RouteId {
     pub(super) fn error_of_change(&self) -> Rejection {
         Rejection::Issuer(match self {
             Self::Tenant(tenant) if tenant.is_removed() => IssuerError::UnknownTenant,
-            Self::Tenant(_) => IssuerError::TenantUnavailable { error: TenantError::NotResolved },
+            Self::Tenant(_) => TenantError::NotResolved.into(),
             Self::Configured(_) => IssuerError::Unknown { difference: None },
         })
     }

@@ -14,13 +14,12 @@ type Outcome = Result<(), IssuerError>;
 
 /// Calls the resolver for an unknown name, or waits for the call that is in flight.
 pub(super) async fn resolve(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -> Outcome {
-    let too_many = IssuerError::TenantUnavailable { error: TenantError::TooManyCalls };
-    let Ok(_permit) = registry.waiters.try_acquire() else { return Err(too_many) };
+    let Ok(_permit) = registry.waiters.try_acquire() else { return Err(TenantError::TooManyCalls.into()) };
     let call = match start_or_join(registry, claimed) {
         Joined::Call(call) => call,
         Joined::Ended(outcome) => return outcome,
     };
-    call.join().result().await.unwrap_or(Err(IssuerError::TenantUnavailable { error: TenantError::NoRuntime }))
+    call.join().result().await.unwrap_or(Err(TenantError::NoRuntime.into()))
 }
 
 enum Joined {
@@ -34,7 +33,7 @@ fn start_or_join(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -> Joined {
     if let Some(call) = calls.get(claimed.issuer()) {
         // Each request that waits has a clone.
         if Arc::strong_count(call) > defaults::MAX_TENANT_CALL_WAITERS {
-            return Joined::Ended(Err(IssuerError::TenantUnavailable { error: TenantError::TooManyCalls }));
+            return Joined::Ended(Err(TenantError::TooManyCalls.into()));
         }
         return Joined::Call(Arc::clone(call));
     }
@@ -46,7 +45,7 @@ fn start_or_join(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -> Joined {
         return Joined::Ended(Err(error));
     }
     if calls.len() >= defaults::MAX_TENANT_CALLS {
-        return Joined::Ended(Err(IssuerError::TenantUnavailable { error: TenantError::TooManyCalls }));
+        return Joined::Ended(Err(TenantError::TooManyCalls.into()));
     }
     let call = Arc::new(Call::new());
     calls.insert(Arc::clone(claimed.shared_issuer()), Arc::clone(&call));
@@ -88,7 +87,7 @@ impl Resolving {
 impl Drop for Resolving {
     fn drop(&mut self) {
         // Has no effect after the result.
-        self.end(Err(IssuerError::TenantUnavailable { error: TenantError::NoRuntime }));
+        self.end(Err(TenantError::NoRuntime.into()));
     }
 }
 

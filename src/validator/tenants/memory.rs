@@ -70,7 +70,7 @@ impl From<Negative> for IssuerError {
     fn from(negative: Negative) -> Self {
         match negative {
             Negative::Unknown => Self::UnknownTenant,
-            Negative::Failed(error) => Self::TenantUnavailable { error },
+            Negative::Failed(error) => error.into(),
         }
     }
 }

@@ -76,9 +76,8 @@ impl TenantGroup {
 
     /// Calls the resolver, or waits for the call for this `iss` that is in flight. The future can be dropped at any time.
     pub(super) async fn resolve(&self, claimed: &ClaimedIssuer) -> Result<(), IssuerError> {
-        let unavailable = |error| IssuerError::TenantUnavailable { error };
         if Handle::try_current().is_err() {
-            return Err(unavailable(TenantError::NoRuntime));
+            return Err(TenantError::NoRuntime.into());
         }
         self.ensure_running();
         flight::resolve(&self.registry, claimed).await

@@ -18,5 +18,5 @@ pub(super) const HINTS: &[Hint] = &[
 ];
 
 fn is_unavailable(rejection: &Rejection, error: TenantError) -> bool {
-    *rejection == Rejection::Issuer(IssuerError::TenantUnavailable { error })
+    *rejection == Rejection::Issuer(error.into())
 }
