@@ -145,7 +145,8 @@ impl<C> Claims<C> {
         self.text(Claim::Jti)
     }
 
-    /// Returns the client that requested the token: `client_id` (RFC 9068 §2.2), or `azp` if there is no `client_id`.
+    /// Returns the client that requested the token: `client_id` (RFC 9068 §2.2), or `azp` if there is no `client_id`. If the
+    /// server writes the client into another claim, such as `cid` (Okta), read it with [`claim`](Self::claim).
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         match self.payload().text(Claim::ClientId) {

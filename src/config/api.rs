@@ -226,12 +226,12 @@ impl Api {
         self
     }
 
-    /// Sets the claim that [`with_client_ids`](Self::with_client_ids) compares, for a server that writes the client into another
-    /// claim: `cid` (Okta), `appid` (version 1 tokens of Entra ID). Default: `client_id`, or `azp` if there is no `client_id`.
+    /// Sets the claim with the id of the client, for a server that writes it into another claim: `cid` (Okta), `appid` (version 1
+    /// tokens of Entra ID). Default: `client_id`, or `azp` if there is no `client_id`.
     ///
-    /// The claim must be a string. If it is absent, the token is rejected, also if it has a `client_id`.
-    /// [`Requirement::client_ids`](crate::Requirement::client_ids) and entries of
-    /// [`Revocation::client`](crate::revocation::Revocation::client) also compare this claim.
+    /// [`with_client_ids`](Self::with_client_ids), [`Requirement::client_ids`](crate::Requirement::client_ids) and entries of
+    /// [`Revocation::client`](crate::revocation::Revocation::client) compare only this claim. It must be a string: a token
+    /// without it does not meet them, also if it has a `client_id`.
     /// [`Claims::client_id`](crate::Claims::client_id) does not return this claim: read it with
     /// [`Claims::claim`](crate::Claims::claim).
     #[must_use]
@@ -567,13 +567,8 @@ impl Api {
         if self.required.iter().any(String::is_empty) {
             errors.push("required claims", SettingErrorKind::Empty);
         }
-        if let Some(claim) = &self.client_claim {
-            if claim.is_empty() {
-                errors.push("client claim", SettingErrorKind::Empty);
-            }
-            if self.clients.is_none() {
-                errors.push("client claim", SettingErrorKind::ClientClaimWithoutClients);
-            }
+        if self.client_claim.as_ref().is_some_and(String::is_empty) {
+            errors.push("client claim", SettingErrorKind::Empty);
         }
         if self.leeway > defaults::MAX_LEEWAY {
             errors.push("leeway", SettingErrorKind::Leeway);

@@ -137,8 +137,6 @@ pub enum SettingErrorKind {
     TokenTypeOfOtherProtocol,
     /// Token types are added to a profile that accepts exactly one.
     TokenTypesWithProfile,
-    /// A claim with the id of the client is named, but no client ids are set.
-    ClientClaimWithoutClients,
     /// Tokens without `aud` are accepted, and neither client ids nor a check restrict them.
     MissingAudienceUnrestricted,
     /// Tokens without `aud` are accepted, but the profile requires `aud`.
@@ -230,7 +228,6 @@ impl fmt::Display for SettingErrorKind {
             | Self::InitialKeysWithoutFetch
             | Self::TokenTypeOfOtherProtocol
             | Self::TokenTypesWithProfile
-            | Self::ClientClaimWithoutClients
             | Self::MissingAudienceUnrestricted
             | Self::MissingAudienceWithProfile => f.write_str(self.rule()),
             Self::Leeway => {
@@ -359,7 +356,6 @@ impl SettingErrorKind {
                 "is the type of a token that is not an access token, such as a DPoP proof or a logout token"
             }
             Self::TokenTypesWithProfile => "can be added only to the profile `Any`",
-            Self::ClientClaimWithoutClients => "has no effect without `with_client_ids`",
             Self::MissingAudienceUnrestricted => {
                 "would be accepted whatever API they are for; set `with_client_ids`, or add a check with \
                  `ValidatorBuilder::with_check`"

@@ -298,7 +298,7 @@ fn rejects_settings_that_contradict_each_other() {
             "tokens without aud: would be accepted whatever API they are for; set `with_client_ids`, or add a check with \
              `ValidatorBuilder::with_check`",
         ),
-        ("client_claim = \"cid\"", "client claim: has no effect without `with_client_ids`"),
+        ("client_claim = \"\"", "client claim: is empty"),
         (
             "token_types = [\"application/DPoP+jwt\"]",
             "token type \"application/DPoP+jwt\": is the type of a token that is not an access token, such as a DPoP proof or \

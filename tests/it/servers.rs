@@ -4,7 +4,7 @@ use serde_json::json;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason, Profile};
 use tower_bearer::rejection::{CheckError, IssuerError};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, Api, Rejection, RejectionKind, Validator};
+use tower_bearer::{Algorithm, Api, Rejection, RejectionKind, Requirement, Validator};
 
 use crate::fixture::{AUDIENCE, block_on, server, trusted, validator_for};
 
@@ -84,6 +84,21 @@ fn client_claim_replaces_client_id_and_azp() {
             assert_eq!(outcome(api(), token), client(ClaimErrorReason::Missing), "{claim} {other}");
         }
     }
+}
+
+/// Without client ids, every client is accepted, and requirements compare the claim.
+#[test]
+fn client_claim_without_client_ids_applies_to_requirements() {
+    let server = server(Algorithm::RS256);
+    let validator = Validator::new(api(&server).with_client_claim("cid")).expect("a valid configuration");
+    let is_met = |token: TokenBuilder| {
+        let claims = block_on(validator.validate(&token.sign())).expect("every client is accepted");
+        claims.require(&Requirement::client_ids(["web"])).is_ok()
+    };
+    let token = || server.token().without("azp").without("client_id");
+    assert!(is_met(token().claim("cid", "web")));
+    assert!(!is_met(token().claim("cid", "other")));
+    assert!(!is_met(token().claim("client_id", "web")), "only the configured claim is compared");
 }
 
 #[test]
