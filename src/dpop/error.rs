@@ -194,12 +194,22 @@ impl fmt::Display for ProofError {
             Self::TooOld { by } => write!(f, "the DPoP proof was issued {by:?} ago"),
             Self::Expired => f.write_str("the DPoP proof has expired"),
             Self::NotYetValid => f.write_str("the DPoP proof is not valid yet"),
-            Self::Nonce(NonceError::Missing) => f.write_str("the DPoP proof has no nonce"),
-            Self::Nonce(NonceError::NotCurrent) => f.write_str("the nonce of the DPoP proof is not a current one"),
+            Self::Nonce(error) => error.fmt(f),
             Self::Signature => f.write_str("the signature of the DPoP proof is invalid"),
             Self::Replayed => f.write_str("the DPoP proof was used before"),
         }
     }
 }
 
+impl fmt::Display for NonceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the DPoP proof has no nonce",
+            Self::NotCurrent => "the nonce of the DPoP proof is not a current one",
+        })
+    }
+}
+
 impl std::error::Error for ProofError {}
+
+impl std::error::Error for NonceError {}

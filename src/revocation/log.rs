@@ -101,6 +101,38 @@ pub enum LogError {
     Panic,
 }
 
+impl LogAppend {
+    /// Creates a call that appends entries, for wrappers and tests of a log. No entry is obsolete.
+    #[must_use]
+    pub fn new(entries: Vec<Revocation>) -> Self {
+        Self { entries, obsolete: None }
+    }
+}
+
+impl LogRead {
+    /// Creates a call that reads at most `limit` entries from the start and does not wait, for wrappers and tests of a log.
+    ///
+    /// ```
+    /// use tower_bearer::clock::Timestamp;
+    /// use tower_bearer::revocation::{LogAppend, LogRead, MemoryLog, Revocation, RevocationLog};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_bearer::revocation::LogError> {
+    /// let log = MemoryLog::new();
+    /// let entry = Revocation::session("https://login.example.com/", "s1");
+    /// let entry = entry.with_end(Timestamp::from_secs(4_102_444_800));
+    /// log.append(LogAppend::new(vec![entry.clone()])).await?;
+    /// let page = log.read(LogRead::new(10)).await?;
+    /// assert_eq!(page.entries(), [entry]);
+    /// assert!(page.position().is_some());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { after: None, limit, wait: Duration::ZERO }
+    }
+}
+
 impl LogPosition {
     /// Creates a position from the log's own text.
     #[must_use]
@@ -133,6 +165,18 @@ impl LogPage {
     #[must_use]
     pub fn regressed() -> Self {
         Self { entries: Vec::new(), malformed: 0, position: None, extent: Extent::Regressed }
+    }
+
+    /// Returns the entries.
+    #[must_use]
+    pub fn entries(&self) -> &[Revocation] {
+        &self.entries
+    }
+
+    /// Returns the position of the last entry, which the next read passes as [`after`](LogRead::after).
+    #[must_use]
+    pub fn position(&self) -> Option<&LogPosition> {
+        self.position.as_ref()
     }
 
     /// Returns whether the log had nothing after the position.
