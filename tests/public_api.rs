@@ -67,6 +67,65 @@ fn public_types_have_at_most_two_type_parameters() {
     assert!(found.is_empty(), "{found:?}");
 }
 
+/// The variants with named fields that are not `#[non_exhaustive]`: no field is ever added to one of them.
+const FIXED_VARIANTS: &[&str] = &[
+    // The implementations of a trait create the value.
+    "KeyStoreError::Io",
+    "ReplayError::Full",
+    // The fields are the members of the claim `cnf`.
+    "SenderConstraint::Both",
+    "SenderConstraint::Certificate",
+    "SenderConstraint::Dpop",
+    // The fields are all that distinguishes one value from another, so tests of applications compare the whole value.
+    "ClaimError::IdToken",
+    "ClaimError::Required",
+    "IntrospectionError::Discovery",
+    "IntrospectionError::MalformedMember",
+    "IntrospectionError::Network",
+    "IntrospectionError::Signed",
+    "IntrospectionError::Status",
+    "IntrospectionRejection::Contradicted",
+    "IssuerError::TenantUnavailable",
+    "IssuerError::Unknown",
+    "KeyError::TooManyKeys",
+    "KeyError::Unusable",
+    "KeyNotFoundError::Unknown",
+    "RefreshError::Network",
+    "RefreshError::Status",
+    "Rejection::Algorithm",
+    "Rejection::Revoked",
+    "SecretError::TooShort",
+    "SettingErrorKind::DiscoveryUrl",
+    "SettingErrorKind::ImpliedScopeCycle",
+    "SettingErrorKind::NoUsableKey",
+    "TokenError::DuplicateMember",
+    "TokenError::Empty",
+    "TokenError::Encoding",
+    "TokenError::Json",
+    "TokenError::ReservedMember",
+    "TokenError::TooDeep",
+    "TokenError::TooLong",
+];
+
+/// The enums that are not `#[non_exhaustive]`: a further variant has to break the build of every caller, since a wildcard arm could
+/// accept a request.
+const FIXED_ENUMS: &[&str] = &["Outcome", "Recording"];
+
+/// Otherwise a new variant or field would break the applications that match the enum.
+#[test]
+fn public_enums_and_variants_can_grow_unless_they_are_listed() {
+    let text = List::of_crate().text();
+    let enums = text.lines().filter_map(|line| Some(line.split_once(": enum ")?.1)).filter(|rest| !rest.contains(": "));
+    let enums = enums.map(|name| name.split('<').next().unwrap_or_default());
+    assert_eq!(enums.collect::<Vec<_>>(), FIXED_ENUMS);
+    let variants = text.lines().filter_map(|line| line.split_once(": enum ")?.1.split_once(": "));
+    // A variant with named fields is like `Status(status: u16)`.
+    let open = variants.filter(|(_, variant)| variant.contains(": ") && !variant.starts_with("non_exhaustive "));
+    let open = open.map(|(owner, variant)| format!("{owner}::{}", variant.split('(').next().unwrap_or_default()));
+    let listed: BTreeSet<String> = FIXED_VARIANTS.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(open.collect::<BTreeSet<String>>(), listed);
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

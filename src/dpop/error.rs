@@ -16,6 +16,7 @@ pub enum ProofError {
     /// The request has more than one `DPoP` field, or one field with several proofs (RFC 9449 §4.3, check 1).
     Multiple,
     /// The proof is longer than 4 KiB. It was not decoded.
+    #[non_exhaustive]
     TooLong {
         /// Its length in bytes.
         length: usize,
@@ -27,6 +28,7 @@ pub enum ProofError {
     /// `alg` is missing, or not the name of a signature algorithm (check 5).
     UnknownAlgorithm,
     /// `alg` is not an algorithm that the API accepts for proofs (check 5).
+    #[non_exhaustive]
     AlgorithmNotAccepted {
         /// The algorithm of the proof.
         algorithm: Algorithm,
@@ -46,6 +48,7 @@ pub enum ProofError {
     /// `htm` is not the method of the request (check 8).
     Method,
     /// `htu` is not the URL of the request (check 9).
+    #[non_exhaustive]
     Url {
         /// The only part that differs, if it is only one.
         near_miss: Option<NearMiss>,
@@ -55,11 +58,13 @@ pub enum ProofError {
     /// `ath` is not the hash of the token (check 12).
     TokenHash,
     /// `iat` is too far in the future (check 11).
+    #[non_exhaustive]
     IssuedInFuture {
         /// The time from now to `iat`.
         by: Duration,
     },
     /// `iat` is too long ago (check 11).
+    #[non_exhaustive]
     TooOld {
         /// The time from `iat` to now.
         by: Duration,

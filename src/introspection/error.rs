@@ -20,6 +20,7 @@ pub enum IntrospectionRejection {
         claim: &'static str,
     },
     /// There is no answer. This says nothing about the token: the cause is this service or the server, not the client.
+    #[non_exhaustive]
     Unavailable {
         /// The time until the client should retry, at least one second.
         retry_after: Duration,

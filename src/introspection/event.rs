@@ -21,6 +21,7 @@ pub enum IntrospectionEventKind {
     /// The server refused the credentials of this API, and calls are stopped. This is reported once, until the server answers.
     CredentialsRefused,
     /// The server does not answer, and calls are stopped. This is reported once for each cause, until the server answers.
+    #[non_exhaustive]
     Stopped {
         /// Why the last call failed.
         cause: IntrospectionError,
@@ -28,6 +29,7 @@ pub enum IntrospectionEventKind {
     /// The server answers again.
     Resumed,
     /// An answer contradicts the signed token that it is about.
+    #[non_exhaustive]
     Contradicted {
         /// The claim that differs.
         claim: &'static str,

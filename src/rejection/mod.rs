@@ -79,6 +79,7 @@ pub enum Rejection {
     },
     /// The token is valid, but it is not known whether it is revoked: the [log](crate::revocation::RevocationLog) that replicas share was
     /// not read yet, or not for too long. The cause is this service, not the client.
+    #[non_exhaustive]
     RevocationsUnavailable {
         /// The time until the client should retry, at least one second.
         retry_after: Duration,
@@ -91,11 +92,13 @@ pub enum Rejection {
     Requirement(UnmetRequirement),
     /// The token is valid, but a rule of the application for the route cannot be evaluated: see
     /// [`RequirementError::unavailable`].
+    #[non_exhaustive]
     RequirementUnavailable {
         /// The time until the client should retry, from the rule.
         retry_after: Duration,
     },
     /// The issuer's keys are not available, so the token cannot be verified.
+    #[non_exhaustive]
     KeysUnavailable {
         /// The time until the next attempt to fetch the keys, at least one second; one second if an attempt is in flight.
         retry_after: Duration,
@@ -126,6 +129,7 @@ pub enum PossessionError {
     /// The proof is missing or invalid.
     Proof(ProofError),
     /// The replay store cannot say whether the proof was used before. The cause is this service, not the client.
+    #[non_exhaustive]
     ReplayStore {
         /// The error of the store.
         error: ReplayError,

@@ -13,6 +13,7 @@ use crate::requirement::path::ClaimPath;
 #[non_exhaustive]
 pub enum UnmetRequirement {
     /// A scope is missing.
+    #[non_exhaustive]
     Scope {
         /// The missing scope; the first one if several are missing.
         missing: Arc<str>,
@@ -20,6 +21,7 @@ pub enum UnmetRequirement {
         scope: Arc<str>,
     },
     /// A permission is missing.
+    #[non_exhaustive]
     Permission {
         /// The missing permission; the first one if several are missing.
         missing: Arc<str>,
@@ -27,6 +29,7 @@ pub enum UnmetRequirement {
         scope: Arc<str>,
     },
     /// A claim is missing or does not have the required value: a custom claim, the client, or the organization.
+    #[non_exhaustive]
     Claim {
         /// The path of the claim, from the requirement. For the client, it is the claim that the API reads.
         claim: ClaimPath,
@@ -34,11 +37,13 @@ pub enum UnmetRequirement {
         scope: Arc<str>,
     },
     /// The token is a bearer token, and the requirement needs one that is bound to a key or to a certificate of the client.
+    #[non_exhaustive]
     SenderConstraint {
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
     /// A predicate or another rule of the application is not met.
+    #[non_exhaustive]
     Predicate {
         /// The name of the predicate or rule, from the application.
         name: Arc<str>,
@@ -46,6 +51,7 @@ pub enum UnmetRequirement {
         scope: Arc<str>,
     },
     /// The authentication is too weak or too old (RFC 9470).
+    #[non_exhaustive]
     Authentication {
         /// The accepted authentication context classes, space-delimited.
         acr_values: Option<Arc<str>>,

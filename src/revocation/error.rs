@@ -10,6 +10,7 @@ use crate::revocation::log::LogError;
 pub enum RevokeError {
     /// The list has no room, and the tokens are not rejected. Entries that have not ended are never dropped to make room; see
     /// [`with_max_entries`](crate::revocation::RevocationsBuilder::with_max_entries).
+    #[non_exhaustive]
     Full {
         /// The largest number of entries.
         max_entries: usize,
@@ -19,6 +20,7 @@ pub enum RevokeError {
     SubjectClaims,
     /// This process rejects the tokens, and the log did not store the entry, so that other replicas do not know of it. Unless the error
     /// is [`LogError::TooManyPending`], the entry is appended again and again until its end.
+    #[non_exhaustive]
     NotAppended {
         /// Why the log did not store the entry.
         error: LogError,

@@ -14,6 +14,7 @@ pub enum RedisError {
     /// The server did not respond in time. The command may have been executed.
     TimedOut,
     /// The server did not respond a moment ago, so the command was not sent.
+    #[non_exhaustive]
     Paused {
         /// The time until the next command is sent.
         retry_after: Duration,
@@ -24,6 +25,7 @@ pub enum RedisError {
     /// dropped key is a revoked token or a used proof that is accepted.
     Evicts,
     /// The server refused the command.
+    #[non_exhaustive]
     Refused {
         /// The first word of the error: `NOPERM`, `OOM`, `WRONGTYPE`.
         code: Box<str>,

@@ -1,6 +1,5 @@
 //! The exact response of every rejection: status, challenge, `Retry-After`, `Cache-Control` and JSON body.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::to_bytes;
@@ -10,14 +9,13 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use tower::Layer;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use tower_bearer::extract::BearerRejection;
-use tower_bearer::jwks::RefreshError;
 use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFoundError};
 use tower_bearer::request::CredentialError;
 use tower_bearer::request::HostError;
-use tower_bearer::requirement::UnmetRequirement;
-use tower_bearer::testing::TestIssuer;
+use tower_bearer::requirement::RequirementError;
+use tower_bearer::testing::{TestIssuer, claims};
 use tower_bearer::token::TokenError;
-use tower_bearer::{Algorithm, BearerLayer, Rejection};
+use tower_bearer::{Algorithm, BearerLayer, Rejection, Requirement};
 
 use crate::challenge_parser::challenge;
 use crate::layer_fixture::{bearer_request, request, send, subject_service, text, validator};
@@ -77,6 +75,15 @@ async fn assert_response(rejection: Rejection, expected: Expected) {
     assert_eq!(body_of(empty).await, "");
 }
 
+fn scopes(names: [&str; 2]) -> Requirement {
+    Requirement::all_of(names.map(Requirement::scope))
+}
+
+/// Returns the rejection of a token without scopes, permissions and `acr`.
+fn rejection_of(requirement: &Requirement) -> Rejection {
+    claims().build().require(requirement).expect_err("nothing is met").into()
+}
+
 fn value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     assert!(headers.get_all(name).iter().count() <= 1, "{name} occurs once");
     headers.get(name).map(|value| value.to_str().expect("visible ASCII"))
@@ -121,13 +128,19 @@ async fn every_invalid_token_returns_the_same_response() {
 #[tokio::test]
 async fn missing_scope_returns_403_with_the_scopes() {
     let body = r#"{"error":"insufficient_scope","error_description":"the access token does not allow this"}"#;
-    for (scope, challenge) in [
-        ("read:orders write:orders", r#"Bearer error="insufficient_scope", scope="read:orders write:orders""#),
-        ("", r#"Bearer error="insufficient_scope""#),
+    for (requirement, challenge) in [
+        (
+            scopes(["read:orders", "write:orders"]),
+            r#"Bearer error="insufficient_scope", scope="read:orders write:orders""#,
+        ),
+        (Requirement::permission("pay"), r#"Bearer error="insufficient_scope""#),
     ] {
-        let rejection =
-            Rejection::Requirement(UnmetRequirement::Scope { missing: Arc::from("admin"), scope: Arc::from(scope) });
-        assert_response(rejection, Expected { status: 403, challenge: Some(challenge), retry_after: None, body }).await;
+        let requirement = Requirement::all_of([requirement, Requirement::permission("admin")]);
+        assert_response(
+            rejection_of(&requirement),
+            Expected { status: 403, challenge: Some(challenge), retry_after: None, body },
+        )
+        .await;
     }
 }
 
@@ -137,31 +150,33 @@ async fn weak_or_old_authentication_returns_a_step_up_challenge() {
         r#"{"error":"insufficient_user_authentication","#,
         r#""error_description":"a stronger or more recent authentication is required"}"#
     );
-    let gold = Some(Arc::from("gold silver"));
-    for (acr_values, max_age, challenge) in [
-        (gold.clone(), None, r#"Bearer error="insufficient_user_authentication", acr_values="gold silver""#),
-        (None, Some(300_500), r#"Bearer error="insufficient_user_authentication", max_age="300""#),
-        (gold, Some(0), r#"Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="0""#),
+    let gold = || Requirement::acr_values(["gold", "silver"]);
+    let max_age = |millis| Requirement::max_authentication_age(Duration::from_millis(millis));
+    for (requirement, challenge) in [
+        (gold(), r#"Bearer error="insufficient_user_authentication", acr_values="gold silver""#),
+        (max_age(300_500), r#"Bearer error="insufficient_user_authentication", max_age="300""#),
+        (
+            Requirement::all_of([gold(), max_age(0)]),
+            r#"Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="0""#,
+        ),
     ] {
-        let max_age = max_age.map(Duration::from_millis);
-        let rejection =
-            Rejection::Requirement(UnmetRequirement::Authentication { acr_values, max_age, scope: Arc::from("") });
-        assert_response(rejection, Expected { status: 401, challenge: Some(challenge), retry_after: None, body }).await;
+        assert_response(
+            rejection_of(&requirement),
+            Expected { status: 401, challenge: Some(challenge), retry_after: None, body },
+        )
+        .await;
     }
 }
 
 #[tokio::test]
-async fn unavailable_keys_return_503_without_a_challenge() {
+async fn unavailable_check_returns_503_without_a_challenge() {
     let body =
         r#"{"error":"temporarily_unavailable","error_description":"the access token cannot be checked at the moment"}"#;
     for (wait, seconds) in [(Duration::ZERO, "1"), (Duration::from_millis(1_001), "2"), (Duration::from_secs(30), "30")]
     {
-        // The fetch error and its time are not shown to the client.
-        for cause in [None, Some(RefreshError::IssuerMismatch)] {
-            let rejection = Rejection::KeysUnavailable { retry_after: wait, unavailable_for: 86_400 * wait, cause };
-            let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
-            assert_response(rejection, expected).await;
-        }
+        let rejection = RequirementError::unavailable(&claims().build(), wait).into();
+        let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
+        assert_response(rejection, expected).await;
     }
 }
 
@@ -170,12 +185,8 @@ fn every_challenge_with_a_realm_parses_strictly() {
     let others = [
         Rejection::NoCredential,
         Rejection::Credential(CredentialError::Empty),
-        Rejection::Requirement(UnmetRequirement::Permission { missing: Arc::from("p"), scope: Arc::from("a b") }),
-        Rejection::Requirement(UnmetRequirement::Authentication {
-            acr_values: Some(Arc::from("x")),
-            max_age: None,
-            scope: Arc::from("a b"),
-        }),
+        rejection_of(&Requirement::all_of([Requirement::permission("p"), scopes(["a", "b"])])),
+        rejection_of(&Requirement::all_of([Requirement::acr_values(["x"]), scopes(["a", "b"])])),
     ];
     for rejection in token_rejections().into_iter().chain(others) {
         let realm = r#"a "quoted\" realm, error="none""#;

@@ -17,7 +17,7 @@ use tower_bearer::metadata::ProtectedResourceMetadata;
 use tower_bearer::middleware::AsyncRequireLayer;
 use tower_bearer::rejection::CheckError;
 use tower_bearer::request::{BearerToken, CredentialError, RequestHead, Scheme};
-use tower_bearer::requirement::{RequirementError, UnmetRequirement};
+use tower_bearer::requirement::RequirementError;
 use tower_bearer::response::{EmptyBody, ErrorBody, ErrorResponse};
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{
@@ -372,14 +372,16 @@ async fn application_rejects_by_its_own_rule_as_the_layer_does() {
     let server = TestIssuer::new();
     let authenticator = authenticator(api(&server)).with_realm("north").with_json_body();
     let layers = (&authenticator, &AsyncRequireLayer::new(is_ann_or_reads).with_json_body());
-    let predicate = UnmetRequirement::Predicate { name: "ann".into(), scope: "".into() };
-    let read = UnmetRequirement::Scope { missing: "read".into(), scope: "read".into() };
+    let claims = tower_bearer::testing::claims().build();
+    let predicate = RequirementError::forbidden(&claims, "ann");
+    let read = claims.require(&Requirement::scope("read")).expect_err("no scope");
+    let down = RequirementError::unavailable(&claims, Duration::from_millis(4_001));
     for (subject, scope, expected) in [
         ("ann", "", None),
-        ("bob", "read", Some((403, Rejection::Requirement(predicate)))),
+        ("bob", "read", Some((403, Rejection::from(predicate)))),
         ("cat", "read", None),
-        ("cat", "write", Some((403, Rejection::Requirement(read)))),
-        ("down", "read", Some((503, Rejection::RequirementUnavailable { retry_after: Duration::from_millis(4_001) }))),
+        ("cat", "write", Some((403, Rejection::from(read)))),
+        ("down", "read", Some((503, Rejection::from(down)))),
     ] {
         let token = server.token().subject(subject).scope(scope).sign();
         let request = request(&[("authorization", &format!("Bearer {token}"))]);

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,9 +10,10 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::clock::Timestamp;
-use tower_bearer::dpop::{DPOP, Dpop};
+use tower_bearer::dpop::{DPOP, Dpop, ReplayError};
+use tower_bearer::rejection::PossessionError;
 use tower_bearer::testing::{FakeClock, ProofKey, TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Rejection, Validator};
 
 use crate::challenge_parser::{self, Challenge};
 use crate::fixture::{self, AUDIENCE, NOW, block_on, trusted};
@@ -110,6 +112,16 @@ pub(crate) enum Answer {
     /// 503 with `Retry-After`.
     Unavailable,
     Other,
+}
+
+/// Returns why the replay store could not say whether the proof was used, and when the client may retry.
+pub(crate) fn store_failure<B>(response: &Response<B>) -> Option<(ReplayError, Duration)> {
+    match response.extensions().get() {
+        Some(Rejection::Possession(PossessionError::ReplayStore { error, retry_after, .. })) => {
+            Some((*error, *retry_after))
+        }
+        _ => None,
+    }
 }
 
 impl Answer {

@@ -11,13 +11,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_bearer::Rejection;
 use tower_bearer::dpop::{Dpop, ReplayError};
-use tower_bearer::rejection::PossessionError;
 use tower_bearer::stores::{Redis, RedisReplayStore};
 use tower_bearer::testing::ProofKey;
 
-use crate::dpop_fixture::{Answer, URL, World, dpop_request};
+use crate::dpop_fixture::{Answer, URL, World, dpop_request, store_failure};
 use crate::events::Log;
 
 /// A server that knows `SET … NX PX` and the settings of the memory.
@@ -228,9 +226,7 @@ async fn case_117_a_store_that_fails_rejects_and_works_again_later() {
         for _ in 0..2 {
             let response = send(&world, dpop_request(&token, &proof)).await;
             assert_eq!(Answer::of(&response), Answer::Unavailable);
-            let (error, retry_after) = (ReplayError::Unavailable, Duration::from_secs(1));
-            let expected = Rejection::Possession(PossessionError::ReplayStore { error, retry_after });
-            assert_eq!(response.extensions().get::<Rejection>(), Some(&expected));
+            assert_eq!(store_failure(&response), Some((ReplayError::Unavailable, Duration::from_secs(1))));
         }
         server.set_mood(Mood::Healthy);
         // The proof was not used, so it still counts.
@@ -291,10 +287,8 @@ async fn case_117_a_store_that_does_not_respond_delays_a_request_by_the_timeout_
         world.clock.run_for(Duration::from_millis(1)).await;
         let response = request.await.expect("no panic").expect("infallible");
         assert_eq!(Answer::of(&response), expected);
-        let error = response.extensions().get::<Rejection>().cloned();
-        let (timed_out, retry_after) = (ReplayError::TimedOut, Duration::from_secs(1));
-        let rejection = Rejection::Possession(PossessionError::ReplayStore { error: timed_out, retry_after });
-        assert_eq!(error, (!has_fallback).then_some(rejection));
+        let timed_out = (ReplayError::TimedOut, Duration::from_secs(1));
+        assert_eq!(store_failure(&response), (!has_fallback).then_some(timed_out));
         if has_fallback {
             assert_eq!(answer(&world, &token, &proof).await, Answer::InvalidProof);
         }
@@ -310,9 +304,7 @@ async fn case_118_a_full_store_rejects() {
     let response = send(&world, dpop_request(&token, &proof)).await;
     assert_eq!(Answer::of(&response), Answer::Unavailable);
     let retry_after = Duration::from_secs(1);
-    let error = ReplayError::Full { retry_after };
-    let expected = Rejection::Possession(PossessionError::ReplayStore { error, retry_after });
-    assert_eq!(response.extensions().get::<Rejection>(), Some(&expected));
+    assert_eq!(store_failure(&response), Some((ReplayError::Full { retry_after }, retry_after)));
     server.set_mood(Mood::Healthy);
     assert_eq!(answer(&world, &token, &proof).await, Answer::Accepted);
 }

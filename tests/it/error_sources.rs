@@ -7,15 +7,16 @@ use http::{Request, StatusCode};
 use tower_bearer::authenticator::{Authenticator, Outcome};
 use tower_bearer::extract::BearerRejection;
 use tower_bearer::fetch::{EndpointError, FetchError};
-use tower_bearer::introspection::{IntrospectionError, IntrospectionRejection};
+use tower_bearer::introspection::IntrospectionRejection;
 use tower_bearer::jwks::SecretSource;
 use tower_bearer::metadata::ProtectedResourceMetadata;
 use tower_bearer::request::RequestHead;
 use tower_bearer::requirement::RequirementError;
-use tower_bearer::testing::{FakeClock, Outage, TestIssuer};
+use tower_bearer::testing::{FakeClock, Outage, Reply, TestIssuer};
 use tower_bearer::{Api, BuildError, Issuer, Rejection, Requirement, Secret, Validator, ValidatorBuilder};
 
 use crate::fixture::{AUDIENCE, block_on};
+use crate::introspection_fixture::{Scripted, TOKEN};
 
 /// Returns the texts of an error and of all its sources.
 fn texts(error: &dyn Error) -> Vec<String> {
@@ -90,16 +91,19 @@ fn errors_of_requirements_and_rejected_requests_have_the_texts_of_their_rejectio
     assert_eq!(texts(&rejected), expected);
 }
 
-#[test]
-fn rejection_without_an_answer_has_the_cause_as_its_source() {
+#[tokio::test]
+async fn rejection_without_an_answer_has_the_cause_as_its_source() {
     let text = "the server gave no answer about the token";
-    for (cause, expected) in [
-        (IntrospectionError::Timeout, "the introspection endpoint did not respond in time".to_owned()),
-        (IntrospectionError::Network { error: FetchError::Tls }, FetchError::Tls.to_string()),
+    for (error, expected) in [
+        (FetchError::Timeout, "the introspection endpoint did not respond in time".to_owned()),
+        (FetchError::Tls, FetchError::Tls.to_string()),
     ] {
-        let unavailable = IntrospectionRejection::Unavailable { retry_after: Duration::from_secs(1), cause };
+        let scripted = Scripted::new();
+        scripted.always_reply(Reply::error(error));
+        let rejection = scripted.validator().validate(TOKEN).await.expect_err("no answer");
+        assert_eq!(texts(&rejection), [text, &expected]);
+        let Rejection::Introspection(unavailable) = rejection else { panic!("{rejection:?}") };
         assert_eq!(texts(&unavailable), [text, &expected]);
-        assert_eq!(texts(&Rejection::Introspection(unavailable)), [text, &expected]);
     }
     assert_eq!(
         texts(&Rejection::Introspection(IntrospectionRejection::Inactive)),

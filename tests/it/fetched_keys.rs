@@ -382,7 +382,9 @@ async fn keeps_stale_keys_during_an_outage_until_max_stale() {
     assert!(validator.is_ready());
     clock.run_for(200 * SECOND).await;
     let rejection = validator.validate(&server.token().sign()).await.unwrap_err();
-    let Rejection::KeysUnavailable { retry_after, unavailable_for, cause } = rejection else { panic!("{rejection:?}") };
+    let Rejection::KeysUnavailable { retry_after, unavailable_for, cause, .. } = rejection else {
+        panic!("{rejection:?}")
+    };
     assert!((SECOND..=15 * SECOND).contains(&retry_after), "{retry_after:?}");
     assert_eq!(
         (unavailable_for, cause),

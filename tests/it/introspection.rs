@@ -400,7 +400,11 @@ async fn reports_events_to_the_hook() {
         scripted.clock.settle().await;
     }
     let cause = IntrospectionError::Network { error: FetchError::Connect };
-    assert_eq!(taken(), [IntrospectionEventKind::Stopped { cause }]);
+    let stopped = taken();
+    assert!(
+        matches!(*stopped, [IntrospectionEventKind::Stopped { cause: found, .. }] if found == cause),
+        "{stopped:?}"
+    );
 
     let server = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone());
     scripted.always(&json!({ "active": true, "sub": "mallory" }));
@@ -410,7 +414,11 @@ async fn reports_events_to_the_hook() {
     for number in 0..2 {
         assert!(validator.validate(&server.token().claim("jti", number.to_string()).sign()).await.is_err());
     }
-    assert_eq!(taken(), [IntrospectionEventKind::Contradicted { claim: "sub" }; 2]);
+    let contradicted = taken();
+    assert_eq!(contradicted.len(), 2, "{contradicted:?}");
+    for event in contradicted {
+        assert!(matches!(event, IntrospectionEventKind::Contradicted { claim: "sub", .. }), "{event:?}");
+    }
 }
 
 /// Everything that a scripted server received.

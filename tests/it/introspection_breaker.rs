@@ -169,7 +169,7 @@ async fn obeys_the_retry_after_of_a_rate_limit_that_a_probe_confirms() {
     scripted.always_reply(Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "7"));
     let validator = scripted.validator();
     for second in 0..7 {
-        let Err(Rejection::Introspection(IntrospectionRejection::Unavailable { retry_after, cause })) =
+        let Err(Rejection::Introspection(IntrospectionRejection::Unavailable { retry_after, cause, .. })) =
             result(&validator, &format!("opaque-token-{second}")).await
         else {
             panic!("503")

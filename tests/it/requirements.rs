@@ -1,7 +1,5 @@
 //! Requirements of a route: by a layer, in code, and in the type of an extractor (RFC 6750 §3.1, RFC 9470 §3).
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
@@ -414,14 +412,10 @@ async fn extractor_supports_every_constant_requirement() {
 
 #[tokio::test]
 async fn unmet_requirement_matches_its_challenge() {
-    let scope =
-        |missing: &str, scope: &str| UnmetRequirement::Scope { missing: Arc::from(missing), scope: Arc::from(scope) };
-    let permission = |missing: &str, scope: &str| UnmetRequirement::Permission {
-        missing: Arc::from(missing),
-        scope: Arc::from(scope),
-    };
+    let scope = |missing, scope| ("scope", missing, scope);
+    let permission = |missing, scope| ("permission", missing, scope);
     let (read, write) = (|| Requirement::scope("read"), || Requirement::scope("write"));
-    for (requirement, unmet, challenge) in [
+    for (requirement, expected, challenge) in [
         (Requirement::permission("p"), permission("p", ""), "Bearer error=\"insufficient_scope\"".to_owned()),
         (Requirement::scope_or_permission("write"), scope("write", "write"), insufficient_scope("write")),
         (Requirement::all_of([read(), write()]), scope("write", "read write"), insufficient_scope("read write")),
@@ -448,7 +442,13 @@ async fn unmet_requirement_matches_its_challenge() {
     ] {
         let claims = tower_bearer::testing::claims().claim("scope", "read").build();
         let now = tower_bearer::clock::Timestamp::from_secs(0);
-        assert_eq!(requirement.check(&claims, now, std::time::Duration::ZERO), Err(unmet.clone()), "{requirement:?}");
+        let unmet = requirement.check(&claims, now, std::time::Duration::ZERO).expect_err("unmet");
+        let found = match &unmet {
+            UnmetRequirement::Scope { missing, scope, .. } => ("scope", &**missing, &**scope),
+            UnmetRequirement::Permission { missing, scope, .. } => ("permission", &**missing, &**scope),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{requirement:?}");
         let response = TestResponse::from_response(BearerRejection::from(unmet).into_response()).await;
         assert_eq!((response.status, response.challenge()), (403, &*challenge), "{requirement:?}");
         let claims = tower_bearer::testing::claims().claim("scope", "read write pay").claim("permissions", ["p"]);

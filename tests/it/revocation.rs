@@ -313,9 +313,9 @@ fn full_list_says_so_and_drops_nothing() {
     let entry = |number: i64| Revocation::jwt_id(ISSUER, &format!("j{number}")).with_end(at(NOW + HOUR));
     let fixture = Fixture::with(|builder| builder.with_clock(clock.clone()).with_revocations(&list));
     let outcome = |number: i64| fixture.outcome(&fixture.token().claim("jti", format!("j{number}")).sign());
-    let full = Err(RevokeError::Full { max_entries: 1_000 });
-    assert_eq!(block_on(list.revoke_all((0..1_001).map(entry))), full);
-    assert_eq!(block_on(list.revoke(Revocation::issuer(ISSUER))), full);
+    let is_full = |outcome: &_| matches!(outcome, Err(RevokeError::Full { max_entries: 1_000, .. }));
+    assert!(is_full(&block_on(list.revoke_all((0..1_001).map(entry)))));
+    assert!(is_full(&block_on(list.revoke(Revocation::issuer(ISSUER)))));
     // An entry that is present needs no room.
     assert_eq!(block_on(list.revoke(entry(0).with_end(at(NOW + 2 * HOUR)))), Ok(()));
     assert!([0, 1, 500, 999].iter().all(|number| outcome(*number) == revoked(RevocationKind::JwtId)));

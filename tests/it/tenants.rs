@@ -145,7 +145,8 @@ async fn a_tenant_stays_in_use_for_an_hour_while_the_resolver_fails() {
     realms.pass(Duration::from_secs(120)).await;
     assert_eq!(outcome(&validator, &token).await, unavailable(TenantError::Resolver));
     let events = realms.events_of("a");
-    assert!(events.contains(&TenantEventKind::RenewalFailed { error: TenantError::Resolver }), "{events:?}");
+    let is_failure = |kind| matches!(kind, TenantEventKind::RenewalFailed { error: TenantError::Resolver, .. });
+    assert!(events.iter().copied().any(is_failure), "{events:?}");
     assert_eq!(events.last(), Some(&TenantEventKind::Expired));
     realms.set("a", Answer::Known);
     realms.pass(SECOND).await;

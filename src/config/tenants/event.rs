@@ -28,6 +28,7 @@ pub enum TenantEventKind {
     /// No request had a token of this tenant for one hour, so its keys are no longer fetched.
     Idle,
     /// The resolver failed for a tenant that is in use. It stays in use for at most one hour after the last success.
+    #[non_exhaustive]
     RenewalFailed {
         /// The error.
         error: TenantError,

@@ -47,6 +47,7 @@ impl KeyEvent {
 #[non_exhaustive]
 pub enum KeyEventKind {
     /// The first key set was loaded. This is not sent if stored or initial keys were in use before.
+    #[non_exhaustive]
     InitialLoad {
         /// The number of keys that can verify tokens.
         usable: usize,
@@ -54,6 +55,7 @@ pub enum KeyEventKind {
         skipped: usize,
     },
     /// A later key set was loaded.
+    #[non_exhaustive]
     Refreshed {
         /// The cause of the fetch.
         cause: RefreshCause,
@@ -71,11 +73,13 @@ pub enum KeyEventKind {
         skipped: usize,
     },
     /// The server confirmed the current key set (304).
+    #[non_exhaustive]
     NotModified {
         /// The cause of the fetch.
         cause: RefreshCause,
     },
     /// A fetch failed. The current keys stay in use, except those whose private keys the response contains.
+    #[non_exhaustive]
     RefreshFailed {
         /// Why the fetch failed. The log has its [`name`](RefreshError::name) in the field `class`.
         error: RefreshError,
@@ -85,6 +89,7 @@ pub enum KeyEventKind {
         next_in: Duration,
     },
     /// The keys are stale because no refresh has succeeded in time. They stay in use until they expire.
+    #[non_exhaustive]
     StaleEntered {
         /// The time until the keys expire, if no refresh succeeds before.
         remaining: Duration,
@@ -95,6 +100,7 @@ pub enum KeyEventKind {
     /// private key by mistake, and there is no other usable key.
     Expired,
     /// Requests had tokens with unknown kids since the last event of this kind.
+    #[non_exhaustive]
     UnknownKid {
         /// What was done for these requests.
         action: UnknownKidAction,
@@ -103,6 +109,7 @@ pub enum KeyEventKind {
     },
     /// One key of a key set is skipped. This is reported once per key set, not at every fetch. Of a document that is not a key
     /// set, or has too many keys, only private keys are reported.
+    #[non_exhaustive]
     KeySkipped {
         /// The position of the key in the key set, from 0. For a private key elsewhere in the document, its position in the
         /// array that contains it, or 0.
@@ -115,6 +122,7 @@ pub enum KeyEventKind {
     },
     /// A new key set has other keys than before for the same kids. The cause can be a mistake of the issuer or a restored
     /// backup.
+    #[non_exhaustive]
     KeyMaterialChanged {
         /// The number of kids.
         replaced: usize,
@@ -122,6 +130,7 @@ pub enum KeyEventKind {
     /// The issuer publishes a private key, with which everyone who reads the key set can sign tokens. This is reported once per
     /// key set, even if the whole key set is rejected. By default, the public key is no longer used, whether it comes from this
     /// key set or from an earlier or later one of this source.
+    #[non_exhaustive]
     PrivateKeyPublished {
         /// Whether the public key is still used, because the policy [allows
         /// it](crate::jwks::RefreshPolicy::dangerous_accept_private_keys).
@@ -132,11 +141,13 @@ pub enum KeyEventKind {
     /// The discovery document names another `jwks_uri` than before.
     DiscoveryChanged,
     /// The discovery document could not be read again; the last `jwks_uri` stays in use.
+    #[non_exhaustive]
     DiscoveryFailed {
         /// The error.
         error: RefreshError,
     },
     /// Stored keys are used until the first fetch has succeeded.
+    #[non_exhaustive]
     StoredKeysLoaded {
         /// The number of keys that can verify tokens.
         usable: usize,
@@ -144,6 +155,7 @@ pub enum KeyEventKind {
         age: Duration,
     },
     /// The key store failed, or its keys are not used.
+    #[non_exhaustive]
     KeyStoreFailed {
         /// What it was used for.
         operation: KeyStoreOperation,
