@@ -89,12 +89,16 @@ impl Client {
         match within(result, self.shared.parts().clock.sleep_until(deadline)).await {
             Some(Some(result)) => result.unwrap_or(Err(IntrospectionError::Interrupted.into())),
             Some(None) => Err(IntrospectionError::Overloaded.into()),
-            None => Err(self.late(&fingerprint, waiter.sent_at()).into()),
+            None => Err(self.late((&fingerprint, priority), waiter.sent_at()).into()),
         }
     }
 
     /// Returns why a request has waited in vain for an answer.
-    fn late(&self, fingerprint: &TokenFingerprint, sent_at: Option<Monotonic>) -> IntrospectionError {
+    fn late(
+        &self,
+        (fingerprint, priority): (&TokenFingerprint, Priority),
+        sent_at: Option<Monotonic>,
+    ) -> IntrospectionError {
         let had_time = |sent_at| {
             let (waited, timeout) = (self.shared.now().saturating_since(sent_at), self.settings().timeout);
             waited.saturating_mul(100) >= timeout.saturating_mul(defaults::INTROSPECTION_TIMEOUT_PERCENT)
@@ -104,7 +108,7 @@ impl Client {
             // The call was in the queue for long.
             Some(_) => IntrospectionError::Overloaded,
             // The server was not asked.
-            None => self.shared.breaker().cause(fingerprint).unwrap_or(IntrospectionError::Overloaded),
+            None => self.shared.breaker().cause(fingerprint, priority).unwrap_or(IntrospectionError::Overloaded),
         }
     }
 
@@ -122,7 +126,7 @@ impl Client {
     /// call about it is in flight: its answer may be stored in another token cache only.
     pub(crate) fn refresh(&self, token: &[u8], priority: Priority, on_active: ActiveHook) -> bool {
         let Some(fingerprint) = self.fingerprint(token).filter(|_| Handle::try_current().is_ok()) else { return false };
-        if !self.shared.breaker().is_closed_for(&fingerprint) {
+        if !self.shared.breaker().is_closed_for(&fingerprint, priority) {
             return false;
         }
         let Some(slot) = self.shared.calls.try_slot(priority) else { return false };

@@ -20,7 +20,8 @@ pub struct IntrospectionEvent {
 pub enum IntrospectionEventKind {
     /// The server refused the credentials of this API, and calls are stopped. This is reported once, until the server answers.
     CredentialsRefused,
-    /// The server does not answer, and calls are stopped. This is reported once for each cause, until the server answers.
+    /// The server does not answer or limits the rate of calls, and calls are stopped. This is reported once for each cause, until calls
+    /// resume.
     #[non_exhaustive]
     Stopped {
         /// Why the last call failed.

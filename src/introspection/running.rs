@@ -85,7 +85,7 @@ impl Running {
             }
             let slot = self.shared.calls.slot(self.priority).await.ok_or(IntrospectionError::Interrupted)?;
             // Calls may have been stopped during the wait.
-            if self.is_attempt || self.shared.breaker().is_closed_for(&self.token) {
+            if self.is_attempt || self.shared.breaker().is_closed_for(&self.token, self.priority) {
                 return Ok(slot);
             }
         }

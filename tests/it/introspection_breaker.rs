@@ -12,7 +12,7 @@ use tower_bearer::introspection::{IntrospectionError, IntrospectionRejection};
 use tower_bearer::testing::Reply;
 use tower_bearer::{Rejection, Validator};
 
-use crate::introspection_fixture::{Scripted, TOKEN, active, cause, inactive, introspection, kind, reply};
+use crate::introspection_fixture::{INACTIVE, Scripted, TOKEN, active, cause, inactive, introspection, kind, reply};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -180,6 +180,37 @@ async fn obeys_the_retry_after_of_a_rate_limit_that_a_probe_confirms() {
     assert_eq!(scripted.calls(), 2);
     scripted.always(&active(json!({})));
     assert_eq!(result(&validator, TOKEN).await, Ok(()));
+}
+
+/// A flood of unknown tokens causes a rate limit, which a probe meets as well. Calls about known tokens go on, and their
+/// answers do not resume those about unknown tokens before the time that the server has named.
+#[tokio::test]
+async fn a_rate_limit_of_unknown_tokens_ends_at_its_time_and_costs_known_tokens_nothing() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    let limited = Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "50");
+    for name in ["flood", "unknown"] {
+        scripted.network.always(&kind(name), limited.clone());
+    }
+    let validator = scripted.validator_by_kind(introspection().with_ttl(10 * SECOND));
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    assert!(result(&validator, "flood-token").await.is_err());
+    scripted.clock.settle().await;
+    scripted.network.always(&kind("flood"), reply(&inactive()));
+    let unknown_calls = || scripted.network.calls_to(&kind("flood")) + scripted.network.calls_to(&kind("unknown"));
+    for second in 0..50 {
+        assert_eq!(result(&validator, "good-token").await, Ok(()), "{second}");
+        let Err(Rejection::Introspection(IntrospectionRejection::Unavailable { retry_after, cause, .. })) =
+            result(&validator, &format!("flood-token-{second}")).await
+        else {
+            panic!("503")
+        };
+        assert_eq!((retry_after, cause), ((50 - second) * SECOND, IntrospectionError::Status { status: 429 }));
+        scripted.clock.run_for(SECOND).await;
+    }
+    assert_eq!((unknown_calls(), scripted.network.calls_to(&kind("good"))), (2, 7));
+    scripted.network.always(&kind("unknown"), reply(&inactive()));
+    assert_eq!(result(&validator, "flood-token-50").await, Err(INACTIVE), "the time has passed");
 }
 
 #[tokio::test]

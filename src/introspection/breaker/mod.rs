@@ -22,8 +22,11 @@
 //!   as the server responds.
 //!
 //! A server that refuses our credentials (RFC 7662 §2.3: 401) refuses them for every token, so the second token at the
-//! latest stops all calls. A rate limit (429) may concern one token only, so a probe has to confirm it.
-//! A flood of unknown tokens may cause it, so these are asked about one at a time for a while afterwards.
+//! latest stops all calls.
+//!
+//! A rate limit (429) may concern one token only, so a probe has to confirm it. A flood of unknown tokens may cause it. So
+//! if no known token has met it, only the calls about unknown tokens stop. These resume at the time that the server has
+//! named, whatever it answers before about known tokens. Then unknown tokens are asked about one at a time for a while.
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +65,8 @@ struct Failures {
     counted_at: Option<Monotonic>,
     /// The tokens of the calls.
     tokens: Tokens,
+    /// Whether a rate limit concerned a known token.
+    has_limited_known: bool,
     /// Whether the server did not respond to the last one.
     is_outage: bool,
 }
@@ -104,11 +109,19 @@ enum ProbeValue {
 /// Calls are stopped.
 #[derive(Debug)]
 struct Open {
-    /// Only calls about this token; `None` for all calls.
-    token: Option<TokenFingerprint>,
+    scope: Scope,
     cause: IntrospectionError,
     unknown: Pause,
     known: Pause,
+}
+
+/// Which calls are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Token(TokenFingerprint),
+    /// Those about unknown tokens.
+    Unknown,
+    All,
 }
 
 /// What a call may do.
@@ -158,7 +171,7 @@ impl Breaker {
     /// Returns what a call may do now. After [`Gate::Attempt`], the caller must record the result or the end of the call.
     pub(super) fn gate(&mut self, token: &TokenFingerprint, priority: Priority, now: Monotonic) -> Gate {
         let probe = &mut self.probe;
-        let Some(open) = self.open.as_mut().filter(|open| open.concerns(token)) else { return Gate::Closed };
+        let Some(open) = self.open.as_mut().filter(|open| open.concerns(token, priority)) else { return Gate::Closed };
         let cause = open.cause;
         let pause = open.pause_mut(priority);
         if pause.is_attempted() {
@@ -179,29 +192,29 @@ impl Breaker {
 
     /// Returns why a request fails at once, without any effect.
     pub(super) fn rejects(&self, token: &TokenFingerprint, priority: Priority, now: Monotonic) -> Option<Unavailable> {
-        let open = self.open_for(token)?;
+        let open = self.open_for(token, priority)?;
         let pause = open.pause(priority);
         let left = pause.left(token, now).filter(|_| !pause.is_attempted())?;
         Some(Unavailable::new(open.cause, Some(left)))
     }
 
     /// Returns why the calls about a token are stopped.
-    pub(super) fn cause(&self, token: &TokenFingerprint) -> Option<IntrospectionError> {
-        self.open_for(token).map(|open| open.cause)
+    pub(super) fn cause(&self, token: &TokenFingerprint, priority: Priority) -> Option<IntrospectionError> {
+        self.open_for(token, priority).map(|open| open.cause)
     }
 
     /// Returns whether no pause concerns a token.
-    pub(super) fn is_closed_for(&self, token: &TokenFingerprint) -> bool {
-        self.open_for(token).is_none()
+    pub(super) fn is_closed_for(&self, token: &TokenFingerprint, priority: Priority) -> bool {
+        self.open_for(token, priority).is_none()
     }
 
-    fn open_for(&self, token: &TokenFingerprint) -> Option<&Open> {
-        self.open.as_ref().filter(|open| open.concerns(token))
+    fn open_for(&self, token: &TokenFingerprint, priority: Priority) -> Option<&Open> {
+        self.open.as_ref().filter(|open| open.concerns(token, priority))
     }
 
     /// Returns whether the calls about all tokens are stopped.
     fn is_open(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.token.is_none())
+        self.open.as_ref().is_some_and(|open| open.scope == Scope::All)
     }
 
     /// Returns whether error responses show that the server fails: the calls about all tokens are stopped, and the
@@ -223,7 +236,9 @@ impl Breaker {
     /// Records that the server has answered a call for a client.
     pub(super) fn record_success(&mut self, now: Monotonic) -> (Probe, Transition) {
         let transition = self.close(now);
-        let is_due = self.probe.is_comparison_due || (self.compares_early && !self.probe.is_compared(now));
+        // Not during a rate limit.
+        let is_due = self.open.is_none()
+            && (self.probe.is_comparison_due || (self.compares_early && !self.probe.is_compared(now)));
         self.probe.is_comparison |= is_due || self.probe.is_in_flight;
         if self.probe.is_in_flight || !is_due {
             return (Probe::NotNeeded, transition);
@@ -244,12 +259,15 @@ impl Breaker {
             return (Probe::NotNeeded, Transition::None);
         }
         self.probe.is_comparison_due |= is_unknown && is_response(failure.cause) && !self.probe.is_compared(now);
+        if self.open.as_ref().is_some_and(|open| open.scope == Scope::Unknown) && !is_unknown {
+            return (Probe::NotNeeded, self.record_failure_beside_limit(call, failure, (now, jitter)));
+        }
         if let Some(open) = &mut self.open {
             if !call.is_attempt {
                 // The probe has failed, and no call has had an answer since.
-                return (Probe::NotNeeded, open.extend_to(&call.token));
+                return (Probe::NotNeeded, open.extend_to(&call));
             }
-            let is_for_all = open.token.is_none();
+            let is_for_all = open.scope == Scope::All;
             let takes_more = is_for_all && is_unknown && self.probe.value == ProbeValue::Unknown;
             let pause = open.pause_mut(call.priority);
             pause.is_calling = false;
@@ -266,12 +284,35 @@ impl Breaker {
             return (Probe::NotNeeded, Transition::None);
         }
         if is_misled {
-            return (Probe::NotNeeded, self.open(self.failures.tokens.only(), failure, now, jitter));
+            return (Probe::NotNeeded, self.open(self.failures.scope(), failure, (now, jitter)));
         }
         if self.probe.has_ended_recently(now) {
             return (Probe::NotNeeded, Transition::None);
         }
         (self.probe.start(), Transition::None)
+    }
+
+    /// Records that a call about a known token has failed, while those about unknown tokens are stopped by a rate limit.
+    /// All calls stop if the limit concerns known tokens as well, or if the server fails. No probe is sent meanwhile.
+    fn record_failure_beside_limit(
+        &mut self,
+        call: ClientCall,
+        failure: Unavailable,
+        (now, jitter): (Monotonic, Jitter),
+    ) -> Transition {
+        let is_suspect = self.failures.record(call, failure.cause, now, self.probe.is_in_flight);
+        let is_confirmed = failure.cause == RATE_LIMITED
+            || (is_suspect
+                && !self.has_answered_recently(now)
+                && (!is_response(failure.cause) || self.failures.tokens == Tokens::Several));
+        match &mut self.open {
+            Some(open) if is_confirmed => {
+                open.scope = Scope::All;
+                open.known.record_failed_attempt(failure, false, (now, jitter));
+                open.record_cause(failure.cause)
+            }
+            Some(_) | None => Transition::None,
+        }
     }
 
     /// Records that an attempt has ended without a call: no request waits for it any more. The next request makes the
@@ -320,7 +361,7 @@ impl Breaker {
         let is_misled = is_refused && self.probe.misleads(now);
         self.probe.is_comparison_due |= is_refused && !is_misled;
         if let Some(open) = &mut self.open {
-            let takes_more = open.token.is_none() && self.probe.value == ProbeValue::Unknown;
+            let takes_more = open.scope == Scope::All && self.probe.value == ProbeValue::Unknown;
             open.unknown.is_probing = false;
             open.unknown.record_failed_attempt(failure, takes_more, (now, jitter));
             return open.record_cause(failure.cause);
@@ -330,34 +371,42 @@ impl Breaker {
         if is_misled || is_alone || (self.has_answered_recently(now) && failure.cause != RATE_LIMITED) {
             return Transition::None;
         }
-        // Without a response, or with a rate limit, the cause is not the text that was asked about.
-        let token = self.failures.tokens.only().filter(|_| is_refused);
-        self.open(token, failure, now, jitter)
+        let scope = match failure.cause {
+            RATE_LIMITED if !self.failures.has_limited_known => Scope::Unknown,
+            _ if is_refused => self.failures.scope(),
+            // Without a response, the cause is not the text that was asked about.
+            _ => Scope::All,
+        };
+        self.open(scope, failure, (now, jitter))
     }
 
     fn has_answered_recently(&self, now: Monotonic) -> bool {
         self.succeeded_at.is_some_and(|at| now < at.saturating_add(defaults::BREAKER_TRUST))
     }
 
-    fn open(
-        &mut self,
-        token: Option<TokenFingerprint>,
-        failure: Unavailable,
-        now: Monotonic,
-        jitter: Jitter,
-    ) -> Transition {
+    fn open(&mut self, scope: Scope, failure: Unavailable, (now, jitter): (Monotonic, Jitter)) -> Transition {
         let mut pause = Pause::new(now);
         pause.record_failed_attempt(failure, false, (now, jitter));
-        self.open = Some(Open { token, cause: failure.cause, unknown: pause.clone(), known: pause });
-        if token.is_none() { Transition::Opened(failure.cause) } else { Transition::None }
+        self.open = Some(Open { scope, cause: failure.cause, unknown: pause.clone(), known: pause });
+        if scope == Scope::Unknown {
+            // From now on, the failures of known tokens count.
+            self.failures = Failures::default();
+        }
+        if matches!(scope, Scope::Token(_)) { Transition::None } else { Transition::Opened(failure.cause) }
     }
 
     fn close(&mut self, now: Monotonic) -> Transition {
         self.failures = Failures::default();
         self.succeeded_at = Some(now);
-        match self.open.take() {
-            Some(Open { token: None, .. }) => Transition::Closed,
-            Some(Open { token: Some(_), .. }) | None => Transition::None,
+        let Some(open) = self.open.take() else { return Transition::None };
+        match open.scope {
+            Scope::Token(_) => Transition::None,
+            Scope::Unknown | Scope::All if open.unknown.is_limited(now) => {
+                let known = Pause::new(now);
+                self.open = Some(Open { scope: Scope::Unknown, known, ..open });
+                Transition::None
+            }
+            Scope::Unknown | Scope::All => Transition::Closed,
         }
     }
 }
@@ -366,6 +415,7 @@ impl Failures {
     /// Counts a failed call. Returns whether it is a reason for a probe.
     fn record(&mut self, call: ClientCall, cause: IntrospectionError, now: Monotonic, is_probing: bool) -> bool {
         self.is_outage = cause.is_outage();
+        self.has_limited_known |= cause == RATE_LIMITED && call.priority != Priority::Unknown;
         self.tokens = match self.tokens {
             Tokens::None => Tokens::One(call.token),
             Tokens::One(token) if token == call.token => Tokens::One(token),
@@ -379,13 +429,12 @@ impl Failures {
         let is_about_us = matches!(cause, IntrospectionError::CredentialsRefused | RATE_LIMITED);
         is_about_us || self.count >= defaults::BREAKER_FAILURES
     }
-}
 
-impl Tokens {
-    fn only(self) -> Option<TokenFingerprint> {
-        match self {
-            Self::One(token) => Some(token),
-            Self::None | Self::Several => None,
+    /// Returns which calls to stop if someone has responded with errors.
+    fn scope(&self) -> Scope {
+        match self.tokens {
+            Tokens::One(token) => Scope::Token(token),
+            Tokens::None | Tokens::Several => Scope::All,
         }
     }
 }
@@ -410,8 +459,12 @@ impl ProbeState {
 }
 
 impl Open {
-    fn concerns(&self, token: &TokenFingerprint) -> bool {
-        self.token.is_none_or(|only| only == *token)
+    fn concerns(&self, token: &TokenFingerprint, priority: Priority) -> bool {
+        match &self.scope {
+            Scope::Token(only) => only == token,
+            Scope::Unknown => priority == Priority::Unknown,
+            Scope::All => true,
+        }
     }
 
     fn pause(&self, priority: Priority) -> &Pause {
@@ -428,18 +481,18 @@ impl Open {
         }
     }
 
-    /// Stops the calls about all tokens if this one is another than the one whose calls are stopped.
-    fn extend_to(&mut self, token: &TokenFingerprint) -> Transition {
-        if self.concerns(token) {
+    /// Stops the calls about all tokens if this one is not among those that are stopped.
+    fn extend_to(&mut self, call: &ClientCall) -> Transition {
+        if self.concerns(&call.token, call.priority) {
             return Transition::None;
         }
-        self.token = None;
+        self.scope = Scope::All;
         Transition::Opened(self.cause)
     }
 
     fn record_cause(&mut self, cause: IntrospectionError) -> Transition {
-        let is_news = mem::replace(&mut self.cause, cause) != cause && self.token.is_none();
-        if is_news { Transition::Opened(cause) } else { Transition::None }
+        let has_changed = mem::replace(&mut self.cause, cause) != cause && !matches!(self.scope, Scope::Token(_));
+        if has_changed { Transition::Opened(cause) } else { Transition::None }
     }
 }
 

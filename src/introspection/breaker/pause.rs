@@ -18,6 +18,8 @@ pub(super) struct Pause {
     until_for_failed: Monotonic,
     /// The tokens whose attempts have failed last.
     failed: VecDeque<TokenFingerprint>,
+    /// Whether a rate limit is the reason for the pause.
+    is_limited: bool,
     /// How many attempts have failed since the last pause.
     attempts: usize,
     /// How many pauses there were in a row.
@@ -35,6 +37,7 @@ impl Pause {
             until: now,
             until_for_failed: now,
             failed: VecDeque::new(),
+            is_limited: false,
             attempts: 0,
             times: 0,
             retry_after: Duration::ZERO,
@@ -45,6 +48,11 @@ impl Pause {
 
     pub(super) fn is_attempted(&self) -> bool {
         self.is_calling || self.is_probing
+    }
+
+    /// Returns whether the time that the server has named with a rate limit has not passed.
+    pub(super) fn is_limited(&self, now: Monotonic) -> bool {
+        self.is_limited && now < self.until
     }
 
     /// Returns whether no attempt has failed since the last pause.
@@ -88,8 +96,8 @@ impl Pause {
         let pause = jitter.at_least_half(pause).max(self.retry_after);
         let end = now.saturating_add(pause);
         self.attempts = self.attempts.saturating_add(1);
-        let is_limited = !self.retry_after.is_zero();
-        if takes_more && !is_limited && is_response(failure.cause) && self.attempts < defaults::BREAKER_ATTEMPTS {
+        self.is_limited = !self.retry_after.is_zero();
+        if takes_more && !self.is_limited && is_response(failure.cause) && self.attempts < defaults::BREAKER_ATTEMPTS {
             (self.until, self.until_for_failed) = (now, end);
             return;
         }

@@ -248,11 +248,85 @@ fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names
     assert_eq!(breaker.record_probe(Err(LIMITED), (at(2_000), LONG)), Transition::Opened(RATE_LIMITED));
     for number in [1, 2] {
         assert_eq!(gate(&mut breaker, number, 2_000), Gate::Open(LIMITED));
-        assert!(matches!(known_gate(&mut breaker, number, 8_999), Gate::Open(_)));
+        assert!(matches!(gate(&mut breaker, number, 8_999), Gate::Open(_)));
     }
     assert_eq!(gate(&mut breaker, 2, 9_000), Gate::Attempt(Probe::Start));
     assert_eq!(answer(&mut breaker, 9_000), (Probe::NotNeeded, Transition::Closed));
     assert!(breaker.is_limited(at(68_999)) && !breaker.is_limited(at(69_000)), "a minute after the limit");
+}
+
+/// Returns a breaker whose calls about unknown tokens are stopped by a rate limit from 0 s to 7 s.
+fn limited() -> Breaker {
+    let mut breaker = Breaker::default();
+    assert_eq!(fail(&mut breaker, 1, LIMITED, 0), Probe::Start);
+    assert_eq!(breaker.record_probe(Err(LIMITED), (at(0), LONG)), Transition::Opened(RATE_LIMITED));
+    breaker
+}
+
+/// A flood of unknown tokens that causes a rate limit costs known tokens nothing, and gains nothing by their answers.
+#[test]
+fn a_rate_limit_that_no_known_token_has_met_stops_only_the_calls_about_unknown_tokens() {
+    let mut breaker = limited();
+    for millis in [0, 3_000, 6_999] {
+        assert_eq!(known_gate(&mut breaker, 2, millis), Gate::Closed);
+        assert_eq!(answer(&mut breaker, millis), (Probe::NotNeeded, Transition::None), "of a known token");
+        assert!(matches!(gate(&mut breaker, 3, millis), Gate::Open(_)), "{millis}");
+        assert_eq!(fail(&mut breaker, 4, LIMITED, millis), Probe::NotNeeded, "a call that was in flight");
+    }
+    assert_eq!(gate(&mut breaker, 3, 7_000), Gate::Attempt(Probe::Start));
+    // The limit still holds.
+    fail_attempt(&mut breaker, 3, LIMITED, 7_000);
+    assert_eq!(known_gate(&mut breaker, 2, 7_000), Gate::Closed);
+    assert!(matches!(gate(&mut breaker, 4, 13_999), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 4, 14_000), Gate::Attempt(Probe::Start));
+    assert_eq!(answer(&mut breaker, 14_000), (Probe::NotNeeded, Transition::Closed));
+    assert_eq!(gate(&mut breaker, 5, 14_000), Gate::Closed);
+}
+
+#[test]
+fn a_rate_limit_of_a_known_token_stops_all_calls_until_the_time_that_the_server_names() {
+    // The known token is the one that meets it first, or meets it later.
+    let known = |number, millis| ClientCall { priority: Priority::Known, ..call(number, millis) };
+    let mut first = Breaker::default();
+    assert_eq!(first.record_failure(known(1, 0), LIMITED, (at(0), LONG)), (Probe::Start, Transition::None));
+    assert_eq!(first.record_probe(Err(LIMITED), (at(0), LONG)), Transition::Opened(RATE_LIMITED));
+    let mut later = limited();
+    assert_eq!(later.record_failure(known(1, 0), LIMITED, (at(0), LONG)), (Probe::NotNeeded, Transition::None));
+    for mut breaker in [first, later] {
+        assert!(matches!(known_gate(&mut breaker, 2, 6_999), Gate::Open(_)));
+        assert!(matches!(gate(&mut breaker, 3, 6_999), Gate::Open(_)));
+        assert_eq!(gate(&mut breaker, 3, 7_000), Gate::Attempt(Probe::Start));
+        assert_eq!(known_gate(&mut breaker, 2, 7_000), Gate::Attempt(Probe::NotNeeded));
+        // The limit still holds for unknown tokens only.
+        fail_attempt(&mut breaker, 3, LIMITED, 7_000);
+        assert_eq!(answer(&mut breaker, 7_100), (Probe::NotNeeded, Transition::None));
+        assert_eq!(known_gate(&mut breaker, 4, 7_100), Gate::Closed);
+        assert!(matches!(gate(&mut breaker, 5, 13_999), Gate::Open(_)));
+        assert_eq!(gate(&mut breaker, 5, 14_000), Gate::Attempt(Probe::Start));
+    }
+}
+
+/// The server fails while a rate limit stops the calls about unknown tokens.
+#[test]
+fn an_outage_during_a_rate_limit_stops_all_calls() {
+    let known = |number, millis| ClientCall { priority: Priority::Known, ..call(number, millis) };
+    let fail = |breaker: &mut Breaker, number, failure, millis| {
+        breaker.record_failure(known(number, millis), failure, (at(millis), LONG))
+    };
+    let mut breaker = limited();
+    for millis in 1..5 {
+        assert_eq!(fail(&mut breaker, 2, DOWN, millis), (Probe::NotNeeded, Transition::None));
+        assert_eq!(known_gate(&mut breaker, 2, millis), Gate::Closed);
+    }
+    assert_eq!(fail(&mut breaker, 2, DOWN, 5), (Probe::NotNeeded, Transition::Opened(DOWN.cause)));
+    assert!(matches!(known_gate(&mut breaker, 2, 5), Gate::Open(_)));
+    // The token of one client may be the reason of its error responses.
+    let mut breaker = limited();
+    for millis in 1..100 {
+        assert_eq!(fail(&mut breaker, 2, FAULT, millis), (Probe::NotNeeded, Transition::None));
+        assert_eq!(known_gate(&mut breaker, 2, millis), Gate::Closed);
+    }
+    assert_eq!(fail(&mut breaker, 3, FAULT, 100), (Probe::NotNeeded, Transition::Opened(FAULT.cause)));
 }
 
 #[test]
