@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Monotonic;
 use crate::introspection::answer::Answer;
@@ -37,6 +37,8 @@ pub(super) struct Calls {
 pub(super) struct Call {
     pub(super) result: single_flight::Call<CallResult>,
     sent_at: OnceLock<Monotonic>,
+    /// Notified when a request joins for which the token is not unknown.
+    promotion: Notify,
 }
 
 /// A request that waits for the result of a call. A call that is not sent yet ends when no request waits for it.
@@ -97,7 +99,7 @@ impl Calls {
 
 impl Call {
     pub(super) fn new() -> Self {
-        Self { result: single_flight::Call::new(), sent_at: OnceLock::new() }
+        Self { result: single_flight::Call::new(), sent_at: OnceLock::new(), promotion: Notify::new() }
     }
 
     /// Returns a call that has ended.
@@ -107,9 +109,18 @@ impl Call {
         Arc::new(call)
     }
 
-    /// Adds a request that waits for the result.
-    pub(super) fn join(self: &Arc<Self>) -> Waiter {
+    /// Adds a request that waits for the result. The token may be known for this request and unknown for the first one,
+    /// because their validators have separate token caches. Then the call leaves the queue of unknown tokens.
+    pub(super) fn join(self: &Arc<Self>, priority: Priority) -> Waiter {
+        if priority != Priority::Unknown {
+            self.promotion.notify_one();
+        }
         Waiter { call: Arc::clone(self), result: self.result.join() }
+    }
+
+    /// Waits for a request for which the token is not unknown.
+    pub(super) async fn promoted(&self) {
+        self.promotion.notified().await;
     }
 
     /// Records that the server is asked now. Only the first time counts.

@@ -223,18 +223,18 @@ impl Client {
     ) -> Result<Waiter, Unavailable> {
         let mut calls = self.shared.calls.lock();
         if let Some(call) = calls.get(&fingerprint) {
-            return Ok(call.join());
+            return Ok(call.join(priority));
         }
         // A call may have ended since the request found no answer.
         if let Some(answer) = self.remembered_about(&fingerprint) {
-            return Ok(Call::ended(Ok(answer)).join());
+            return Ok(Call::ended(Ok(answer)).join(priority));
         }
         if let Some(unavailable) = self.shared.breaker().rejects(&fingerprint, priority, self.shared.now()) {
             return Err(unavailable);
         }
         let running = Running::new(&self.shared, &mut calls, fingerprint, priority);
         drop(calls);
-        let waiter = running.call.join();
+        let waiter = running.call.join(priority);
         tokio::spawn(running.run(Box::from(token)));
         Ok(waiter)
     }

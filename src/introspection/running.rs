@@ -75,6 +75,17 @@ impl Running {
     }
 
     async fn admission(&mut self) -> Result<Slot, Unavailable> {
+        if self.priority == Priority::Unknown {
+            let call = Arc::clone(&self.call);
+            match within(self.admission_by_priority(), call.promoted()).await {
+                Some(admission) => return admission,
+                None => self.promote(),
+            }
+        }
+        self.admission_by_priority().await
+    }
+
+    async fn admission_by_priority(&mut self) -> Result<Slot, Unavailable> {
         loop {
             self.turn = None;
             if !self.is_attempt {
@@ -106,6 +117,19 @@ impl Running {
                 }
                 Gate::Wait => attempts.changed().await.map_err(|_| IntrospectionError::Interrupted)?,
             }
+        }
+    }
+
+    /// Continues as a call about a known token, which has its own slots and attempts.
+    fn promote(&mut self) {
+        self.abandon_attempt();
+        self.priority = Priority::Known;
+    }
+
+    fn abandon_attempt(&mut self) {
+        if mem::take(&mut self.is_attempt) {
+            self.shared.breaker().record_abandoned_attempt(self.priority);
+            self.shared.attempts.send_replace(());
         }
     }
 
@@ -154,10 +178,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.is_attempt {
-            self.shared.breaker().record_abandoned_attempt(self.priority);
-            self.shared.attempts.send_replace(());
-        }
+        self.abandon_attempt();
         self.remove_from(&mut self.shared.calls.lock());
         // Has no effect after the result.
         self.call.result.finish(Err(IntrospectionError::Interrupted.into()));

@@ -262,6 +262,70 @@ async fn queued_requests_with_one_token_make_one_call() {
     assert_eq!(scripted.network.calls(), 2);
 }
 
+/// The call about a token is queued as unknown by a validator that does not know the token. A request for which it is known
+/// leaves the queue with it.
+#[tokio::test]
+async fn a_known_token_does_not_wait_in_the_queue_of_unknown_ones() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    scripted.network.always(&kind("slow"), Reply::hang());
+    let validator = scripted.validator_by_kind(introspection().with_max_calls(2));
+    // It shares the calls, but not the token cache.
+    let other = Arc::new(validator.clone().with_custom_claims::<serde_json::Value>());
+    let validator = Arc::new(validator);
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.clock.run_for(31 * SECOND).await;
+    let flood: Vec<_> = (0..100).map(|number| start(&validator, format!("slow-token-{number}"))).collect();
+    scripted.clock.settle().await;
+    let unknown = {
+        let other = Arc::clone(&other);
+        tokio::spawn(async move { other.validate("good-token").await.map(drop) })
+    };
+    scripted.clock.settle().await;
+    assert_eq!(scripted.network.calls_to(&kind("good")), 1, "in the queue");
+    let known = start(&validator, "good-token");
+    scripted.clock.settle().await;
+    assert_eq!(scripted.network.calls_to(&kind("good")), 2);
+    assert_eq!((known.await.expect("no panic"), unknown.await.expect("no panic")), (Ok(()), Ok(())));
+    assert!(!flood.iter().any(JoinHandle::is_finished));
+    flood.into_iter().for_each(|request| request.abort());
+}
+
+/// The same while calls are stopped: the attempt of unknown tokens is left to others.
+#[tokio::test]
+async fn a_known_token_does_not_wait_for_the_attempt_of_an_unknown_one() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    let validator = scripted.validator_by_kind(introspection().with_max_calls(2));
+    let other = Arc::new(validator.clone().with_custom_claims::<serde_json::Value>());
+    let validator = Arc::new(validator);
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.clock.run_for(31 * SECOND).await;
+    for name in ["bad", "unknown"] {
+        scripted.network.always(&kind(name), Reply::error(FetchError::Connect));
+    }
+    for number in 0..5 {
+        assert!(result(&validator, &format!("bad-token-{number}")).await.is_err());
+        scripted.clock.settle().await;
+    }
+    assert_eq!(scripted.network.calls(), 1 + 5 + 1, "and a probe");
+    scripted.clock.run_for(2 * SECOND).await;
+    scripted.network.always(&kind("bad"), Reply::hang());
+    let attempt = start(&validator, "bad-token-5");
+    scripted.clock.settle().await;
+    let unknown = {
+        let other = Arc::clone(&other);
+        tokio::spawn(async move { other.validate("good-token").await.map(drop) })
+    };
+    scripted.clock.settle().await;
+    assert_eq!(scripted.network.calls_to(&kind("good")), 1, "it waits for the end of the attempt");
+    let known = start(&validator, "good-token");
+    scripted.clock.settle().await;
+    assert!(known.is_finished() && unknown.is_finished() && !attempt.is_finished());
+    assert_eq!((known.await.expect("no panic"), unknown.await.expect("no panic")), (Ok(()), Ok(())));
+    attempt.abort();
+}
+
 /// A client that does not wait causes no call.
 #[tokio::test]
 async fn a_queued_call_ends_with_the_last_request_that_waits_for_it() {
