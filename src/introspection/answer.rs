@@ -1,9 +1,10 @@
 //! Parses the answer of an introspection endpoint (RFC 7662 §2.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::claims::{self, Claims};
-use crate::clock::{Monotonic, Timestamp};
+use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::introspection::error::IntrospectionError;
 use crate::jwks::KeyEpoch;
 use crate::keys::Thumbprint;
@@ -30,6 +31,15 @@ pub(crate) struct ActiveAnswer {
     pub(crate) asked_at_wall: Timestamp,
     /// What proved the answer, besides TLS.
     pub(crate) signature: Option<AnswerSignature>,
+}
+
+impl ActiveAnswer {
+    /// Returns the time since the call began, by the clock on which it is longer: the monotonic one may stop while the
+    /// machine is suspended.
+    pub(crate) fn age(&self, now: Moment) -> Duration {
+        let age = now.monotonic.saturating_since(self.asked_at);
+        age.max(now.wall.saturating_since(self.asked_at_wall))
+    }
 }
 
 /// The header of a signed answer, and the key that verified it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::clock::Monotonic;
+use crate::clock::{Moment, Monotonic};
 use crate::defaults;
 use crate::fetch::within;
 use crate::introspection::answer::{ActiveAnswer, Answer, SharedAnswer};
@@ -53,19 +53,15 @@ impl Client {
     }
 
     fn remembered_about(&self, fingerprint: &TokenFingerprint) -> Option<Answer> {
-        let (now, memory) = (self.shared.now(), &self.shared.memory);
-        let is_fresh = |asked_at: Monotonic, ttl| now < asked_at.saturating_add(ttl);
-        let settings = self.settings();
+        let (memory, settings) = (&self.shared.memory, self.settings());
+        let now = Moment::now(&*self.shared.parts().clock);
         let negative_ttl = settings.negative_ttl.min(settings.ttl);
-        if memory.inactive_since(fingerprint).is_some_and(|asked_at| is_fresh(asked_at, negative_ttl)) {
+        let is_fresh = |asked_at| now.monotonic.saturating_since(asked_at) < negative_ttl;
+        if memory.inactive_since(fingerprint).is_some_and(is_fresh) {
             return Some(Answer::Inactive);
         }
-        let refused = memory.refused(fingerprint).filter(|answer| is_fresh(answer.asked_at, settings.ttl))?;
-        if !memory.is_current(fingerprint, refused.asked_at) {
-            return None;
-        }
-        (self.shared.parts().clock.now() < refused.asked_at_wall.saturating_add(settings.ttl))
-            .then_some(Answer::Active(refused))
+        let refused = memory.refused(fingerprint).filter(|answer| answer.age(now) < settings.ttl)?;
+        memory.is_current(fingerprint, refused.asked_at).then_some(Answer::Active(refused))
     }
 
     /// Returns whether a signed token must not be accepted without an answer: the last one about it was negative or
@@ -124,8 +120,10 @@ impl Client {
 
     /// Starts a call about a known token in the background. Returns `false` if that is not possible now, also because a
     /// call about it is in flight: its answer may be stored in another token cache only.
-    pub(crate) fn refresh(&self, token: &[u8], priority: Priority, on_active: ActiveHook) -> bool {
-        let Some(fingerprint) = self.fingerprint(token).filter(|_| Handle::try_current().is_ok()) else { return false };
+    pub(crate) fn refresh(&self, token: Arc<[u8]>, priority: Priority, on_active: ActiveHook) -> bool {
+        let Some(fingerprint) = self.fingerprint(&token).filter(|_| Handle::try_current().is_ok()) else {
+            return false;
+        };
         if !self.shared.breaker().is_closed_for(&fingerprint, priority) {
             return false;
         }
@@ -136,7 +134,6 @@ impl Client {
         }
         let running = Running::new(&self.shared, &mut calls, fingerprint, priority);
         drop(calls);
-        let token: Box<[u8]> = Box::from(token);
         tokio::spawn(async move { running.send(slot, &token, Some(on_active)).await });
         true
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::introspection::{ActiveAnswer, Client, Unasked, Unavailable};
 use crate::validator::Validator;
 
@@ -20,8 +21,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let settings = client.settings();
         let used_for = settings.ttl.saturating_add(settings.grace);
         let graced = self.with_answer_entry(token, |entry, server| {
-            let is_used = !settings.grace.is_zero() && self.core.age_of(&server.answer) < used_for;
-            let is_fresh = entry.lifetime().is_fresh(self.core.clock.now(), self.core.clock.monotonic());
+            let now = Moment::now(&*self.core.clock);
+            let is_used = !settings.grace.is_zero() && server.answer.age(now) < used_for;
+            let is_fresh = entry.lifetime().is_fresh(now.wall, now.monotonic);
             let issuer = self.core.issuer_of(self.core.route(entry.route())?)?;
             let is_signed = issuer.is_signed(entry, server) == Some(true);
             (is_used && is_fresh && is_signed).then(|| Arc::clone(&server.answer))

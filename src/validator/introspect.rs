@@ -1,10 +1,9 @@
 //! Decisions that depend on what the issuer's server says about a token.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::claims::{CheckInput, CheckedSource, Claims, ProvenConfirmation};
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::defaults;
 use crate::introspection::{
     ActiveAnswer, Answer, ClaimsFrom, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority,
@@ -245,15 +244,16 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if is_combined || !server.start_refresh() {
             return;
         }
-        let (validator, issuer, copy) = (self.clone(), issuer, Box::<[u8]>::from(token));
+        let (validator, token) = (self.clone(), Arc::<[u8]>::from(token));
+        let shared = Arc::clone(&token);
         let asked = server.token_key.as_ref().map(|key| {
             let (claims, bound) = (entry.claims().clone(), entry.bound().cloned());
             AskedToken { claims, route: entry.route().clone(), bound, key: key.copy() }
         });
         let is_signed = asked.is_some();
         let on_active = move |answer: &Arc<ActiveAnswer>| match asked {
-            None => validator.store_refreshed(&copy, issuer, answer),
-            Some(asked) => validator.store_newer_answer(&copy, issuer, asked, answer),
+            None => validator.store_refreshed(&shared, issuer, answer),
+            Some(asked) => validator.store_newer_answer(&shared, issuer, asked, answer),
         };
         let priority = if is_signed { Priority::Genuine } else { Priority::Known };
         if !client.refresh(token, priority, Box::new(on_active)) {
@@ -360,10 +360,11 @@ impl Core {
         server: &ServerProof,
         (issuer, route): (&IssuerState, Route<'_>),
         host: Option<&Host>,
+        now: Moment,
     ) -> EntryState {
         let Some(client) = &issuer.introspection else { return EntryState::Expired };
         let ttl = client.settings().ttl;
-        let age = self.age_of(&server.answer);
+        let age = server.answer.age(now);
         if age >= ttl {
             return EntryState::AnswerEnded;
         }
@@ -376,13 +377,6 @@ impl Core {
             Some(false) => EntryState::KeyRemoved,
             None => EntryState::NotApplicable,
         }
-    }
-
-    /// Returns the time since the call began, by the clock on which it is longer: the monotonic one may stop while the
-    /// machine is suspended.
-    pub(super) fn age_of(&self, answer: &ActiveAnswer) -> Duration {
-        let age = self.clock.monotonic().saturating_since(answer.asked_at);
-        age.max(self.clock.now().saturating_since(answer.asked_at_wall))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
 use crate::claims::Claims;
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::jwks::AfterFetch;
 use crate::request::Host;
 use crate::telemetry::{self, Validation};
@@ -134,7 +134,10 @@ impl Core {
                     |keys: &_, epoch| key.is_current(epoch, || issuer.candidates(keys, header?, payload).ok());
                 issuer.keys.with_usable_keys(is_current)
             }
-            Proof::Server(server) => return self.revalidate_answer(entry, server, (issuer, route), host),
+            Proof::Server(server) => {
+                let now = Moment { wall: now, monotonic };
+                return self.revalidate_answer(entry, server, (issuer, route), host, now);
+            }
         };
         match is_current {
             Some(true) if route.allows_host(payload, &self.hosts, host) => EntryState::Valid,
