@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower::ServiceExt as _;
+use tower_bearer::introspection::IntrospectionSettingError;
 use tower_bearer::rejection::IssuerError;
 use tower_bearer::revocation::RevocationState;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
@@ -520,6 +521,10 @@ fn reads_introspection() {
         (format!("{endpoint}, discovered = true"), either),
         (format!("{endpoint}, auth = \"jwt\""), format!("{table}.auth: is not \"basic\" or \"post\"")),
         (
+            format!("{endpoint}, claims_from_introspection = true"),
+            format!("issuer \"https://id.test\" introspection: {}", IntrospectionSettingError::ClaimsWithoutEveryToken),
+        ),
+        (
             format!("{endpoint}, ttl = \"10m\""),
             "issuer \"https://id.test\" introspection: has a ttl of more than 300 s".to_owned(),
         ),
@@ -530,6 +535,32 @@ fn reads_introspection() {
     let known = error.split_once("known settings: ").expect("the known settings").1;
     for name in known.split(", ") {
         assert!(SAMPLE.contains(name), "{name} is not in the sample");
+    }
+}
+
+/// The server shortens the scope in its answers.
+#[tokio::test]
+async fn hands_on_the_claims_of_the_answer_if_configured() {
+    let answer = br#"{"active":true,"scope":"read:orders"}"#.to_vec();
+    let json = vec![(http::header::CONTENT_TYPE, "application/json".to_owned())];
+    let (url, _) = crate::introspection::serve((http::StatusCode::OK, json, answer)).await;
+    let (folder, server) = (Folder::new(), TestIssuer::new());
+    fs::write(folder.path("jwks.json"), server.jwks()).expect("a file");
+    let validator = |setting: &str| {
+        let issuer = format!("domains = [\"{}\"]\njwks_file = \"{}\"", server.issuer(), folder.path("jwks.json"));
+        let client = "client_id = \"orders\", client_secret_env = \"CARGO_PKG_DESCRIPTION\"";
+        let introspection =
+            format!("introspection = {{ endpoint = \"{url}\", {client}, every_token = true{setting} }}");
+        let api = format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"{AUDIENCE}\"\n");
+        read(&format!("{api}[[api.issuer]]\n{issuer}\n{introspection}\n")).expect("no errors")
+    };
+    let token = server.token().scope("read:orders write:orders").sign();
+    for (setting, grants_write) in
+        [("", true), (", claims_from_introspection = false", true), (", claims_from_introspection = true", false)]
+    {
+        let claims = validator(setting).validate(&token).await.expect("active");
+        assert!(claims.grants_scope("read:orders"));
+        assert_eq!(claims.grants_scope("write:orders"), grants_write, "{setting}");
     }
 }
 

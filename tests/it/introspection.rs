@@ -423,14 +423,14 @@ async fn reports_events_to_the_hook() {
 
 /// Everything that a scripted server received.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<ReceivedRequest>>>);
+pub(crate) struct Received(Arc<Mutex<Vec<ReceivedRequest>>>);
 
-type ReceivedRequest = (Method, Uri, HeaderMap, Bytes);
+pub(crate) type ReceivedRequest = (Method, Uri, HeaderMap, Bytes);
 
-type Script = (StatusCode, Vec<(HeaderName, String)>, Vec<u8>);
+pub(crate) type Script = (StatusCode, Vec<(HeaderName, String)>, Vec<u8>);
 
 /// Starts a server that sends one response to each request, on a free port.
-async fn serve(script: Script) -> (String, Received) {
+pub(crate) async fn serve(script: Script) -> (String, Received) {
     let received = Received::default();
     let handler = |State((received, script)): State<(Received, Script)>,
                    method: Method,

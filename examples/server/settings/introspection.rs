@@ -32,9 +32,10 @@ pub(super) fn introspection(mut section: Section) -> IntrospectionSettings {
     let is_signed = section.take("signed").unwrap_or(false);
     let every_token = section.take("every_token").unwrap_or(false);
     type Set = fn(Introspection) -> Introspection;
-    let switches: [(bool, Set); 4] = [
+    let switches: [(bool, Set); 5] = [
         (is_signed, Introspection::with_signed_answers),
         (every_token, Introspection::of_every_token),
+        (section.take("claims_from_introspection").unwrap_or(false), Introspection::with_claims_from_introspection),
         (section.take("allow_missing_audience").unwrap_or(false), Introspection::dangerous_allow_missing_audience),
         (section.take("allow_missing_expiry").unwrap_or(false), Introspection::dangerous_allow_missing_expiry),
     ];
