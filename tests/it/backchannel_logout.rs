@@ -96,7 +96,7 @@ async fn logout_rejects_the_tokens_of_the_user_that_were_issued_before() {
     assert!(response.body().is_empty());
     assert_eq!(fixture.outcome(&token).await, revoked(RevocationKind::Subject));
     assert_eq!(fixture.outcome(&other).await, Ok(()));
-    // The next login.
+    // Case 58: the next login, also if it is before the logout arrives.
     let next = token.clone().issued_at(Timestamp::from_secs(NOW + 1));
     assert_eq!(fixture.outcome(&next).await, Ok(()));
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use serde_json::{Value, json};
+use tower::Layer as _;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason, ClaimsSource};
 use tower_bearer::fetch::FetchError;
 use tower_bearer::introspection::{
@@ -21,13 +22,14 @@ use tower_bearer::keys::KeySet;
 use tower_bearer::rejection::IssuerError;
 use tower_bearer::testing::{Reply, TestIssuer};
 use tower_bearer::token::TokenError;
-use tower_bearer::{Api, Claims, Issuer, Rejection, RejectionKind, Requirement, Validator};
+use tower_bearer::{Api, BearerLayer, Claims, Issuer, Rejection, RejectionKind, RequireLayer, Validator};
 
 use crate::fixture::{AUDIENCE, NOW, block_on, setting_errors};
 use crate::introspection_fixture::{
     ENDPOINT, INACTIVE, ISSUER, Scripted, TOKEN, active, authentication, cause, inactive, introspection, json_reply,
     reply,
 };
+use crate::layer_fixture::{bearer_request, send, subject_service};
 
 /// Validates a token about which the server gives this answer.
 async fn validate(answer: &Value) -> Result<Claims, Rejection> {
@@ -286,15 +288,18 @@ fn reports_every_wrong_setting_at_once() {
     );
 }
 
-/// Case 34.
+/// Case 34: the answer is stored by a request to one route, and used by one to another.
 #[tokio::test]
 async fn requirements_are_checked_on_each_request() {
     let scripted = Scripted::answering(&active(json!({})));
     let validator = scripted.validator();
+    let status = async |scope: &str| {
+        let layers = (BearerLayer::new(validator.clone()), RequireLayer::scope(scope));
+        send(layers.layer(subject_service()), bearer_request(TOKEN)).await.status()
+    };
     for _ in 0..2 {
-        let claims = validator.validate(TOKEN).await.expect("active");
-        assert!(claims.require(&Requirement::scope("read:orders")).is_ok());
-        assert!(claims.require(&Requirement::scope("write:orders")).is_err());
+        assert_eq!(status("read:orders").await, StatusCode::OK);
+        assert_eq!(status("write:orders").await, StatusCode::FORBIDDEN);
     }
     assert_eq!(scripted.calls(), 1);
 }
