@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::defaults;
+use crate::event_hook::EventHook;
 use crate::revocation::error::RevocationSettingError;
+use crate::revocation::event::RevocationEvent;
 use crate::revocation::list::{Revocations, Settings};
 use crate::revocation::log::RevocationLog;
 use crate::revocation::replication::{LogRules, Replication};
@@ -17,6 +19,7 @@ pub struct RevocationsBuilder {
     max_token_life: Duration,
     clock: Arc<dyn Clock>,
     rules: LogRules,
+    event_hook: Option<EventHook<RevocationEvent>>,
 }
 
 impl Revocations {
@@ -56,6 +59,7 @@ impl Revocations {
             max_token_life: defaults::MAX_TOKEN_LIFE,
             clock: Arc::new(SystemClock),
             rules: LogRules { max_stale: defaults::REVOCATIONS_MAX_STALE, accepts_stale: false, accepts_unread: false },
+            event_hook: None,
         }
     }
 }
@@ -118,6 +122,30 @@ impl RevocationsBuilder {
         self
     }
 
+    /// Calls `hook` with each [`RevocationEvent`], for alerts. The same events are also logged. Default: none.
+    ///
+    /// The hook must not block: the task that reads the log, or the caller of [`revoke`](Revocations::revoke), waits for it. No lock is
+    /// held during the call. A hook that panics is called again for the next event.
+    ///
+    /// ```
+    /// use tower_bearer::revocation::{MemoryLog, RevocationEventKind, Revocations};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Revocations::builder().with_event_hook(|event| match event.kind() {
+    ///     RevocationEventKind::Stale => eprintln!("requests are rejected with 503"),
+    ///     RevocationEventKind::Full { max_entries, .. } => eprintln!("there is no room for more than {max_entries}"),
+    ///     _ => {}
+    /// });
+    /// let revocations = builder.shared(MemoryLog::new())?;
+    /// # let _ = revocations;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_event_hook(mut self, hook: impl Fn(&RevocationEvent) + Send + Sync + 'static) -> Self {
+        self.event_hook = Some(EventHook::new(hook));
+        self
+    }
+
     /// Creates an empty list in the memory of this process.
     ///
     /// # Errors
@@ -152,8 +180,8 @@ impl RevocationsBuilder {
     }
 
     fn build(self, log: Option<Arc<dyn RevocationLog>>) -> Revocations {
-        let Self { max_entries, max_token_life, clock, rules } = self;
-        let replication = log.map(|log| Replication::new(log, rules));
-        Revocations::new(Settings { max_entries, max_token_life, clock, replication })
+        let Self { max_entries, max_token_life, clock, rules, event_hook } = self;
+        let replication = log.map(|log| Replication::new(log, rules, event_hook.clone()));
+        Revocations::new(Settings { max_entries, max_token_life, clock, replication, event_hook })
     }
 }

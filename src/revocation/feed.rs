@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::defaults;
 use crate::jwks::Jitter;
-use crate::revocation::log::{Extent, LogPosition};
+use crate::revocation::log::{Extent, LogError, LogPosition};
 
 /// The progress of one replica in the log.
 ///
@@ -40,8 +40,17 @@ pub(super) enum Outcome {
         /// How long the read took.
         elapsed: Duration,
     },
-    /// The read failed, or the list has no room for the entries.
-    Failed,
+    Failed(Failure),
+}
+
+/// Why a read failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    Log(LogError),
+    /// The list has no room for the entries.
+    ListFull,
+    /// The log says that it has regressed, although nothing was read from it.
+    Regressed,
 }
 
 /// What to do next.
@@ -56,12 +65,11 @@ pub(super) struct Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     None,
-    /// The log was read to its end, for the first time or again.
-    Loaded,
     /// The log no longer has what was read before.
     Regressed,
     /// The read failed.
     Failed {
+        failure: Failure,
         /// The number of failures in a row.
         consecutive: u32,
     },
@@ -85,7 +93,7 @@ impl Feed {
     pub(super) fn step(&mut self, outcome: Outcome, jitter: Jitter) -> Next {
         let waited = self.wait();
         match outcome {
-            Outcome::Failed => self.fail(jitter),
+            Outcome::Failed(failure) => self.fail(failure, jitter),
             Outcome::Page { extent: Extent::Regressed, .. } => {
                 let has_read = self.cursor.take().is_some();
                 let was_at_end = self.phase == Phase::Following;
@@ -94,25 +102,22 @@ impl Feed {
                 }
                 match (has_read, was_at_end) {
                     // Nothing was read, so the log cannot have regressed.
-                    (false, _) => self.fail(jitter),
+                    (false, _) => self.fail(Failure::Regressed, jitter),
                     (true, true) => Next { change: Change::Regressed, pause: Duration::ZERO },
                     // It regresses again and again.
-                    (true, false) => Next { change: Change::Regressed, ..self.fail(jitter) },
+                    (true, false) => Next { change: Change::Regressed, ..self.fail(Failure::Regressed, jitter) },
                 }
             }
             Outcome::Page { extent, position, entries, elapsed } => {
                 self.failures = 0;
                 self.cursor = position.or(self.cursor.take());
-                let change = if extent == Extent::Complete && self.phase != Phase::Following {
+                if extent == Extent::Complete {
                     self.phase = Phase::Following;
-                    Change::Loaded
-                } else {
-                    Change::None
-                };
+                }
                 // A log that cannot wait is polled.
                 let is_poll = entries == 0 && !waited.is_zero() && elapsed < waited;
                 let pause = if is_poll { defaults::LOG_POLL.saturating_sub(elapsed) } else { Duration::ZERO };
-                Next { change, pause }
+                Next { change: Change::None, pause }
             }
         }
     }
@@ -125,10 +130,21 @@ impl Feed {
         }
     }
 
-    fn fail(&mut self, jitter: Jitter) -> Next {
+    fn fail(&mut self, failure: Failure, jitter: Jitter) -> Next {
         let pause = jitter.backoff(defaults::LOG_BACKOFF_MIN, defaults::LOG_BACKOFF_MAX, self.failures);
         self.failures = self.failures.saturating_add(1);
-        Next { change: Change::Failed { consecutive: self.failures }, pause }
+        Next { change: Change::Failed { failure, consecutive: self.failures }, pause }
+    }
+}
+
+impl Failure {
+    /// Returns the fixed snake_case name for logs and metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Log(error) => error.name(),
+            Self::ListFull => "full",
+            Self::Regressed => "regressed",
+        }
     }
 }
 
@@ -139,6 +155,7 @@ mod tests {
     use super::*;
 
     const NOW: Duration = Duration::ZERO;
+    const DOWN: Outcome = Outcome::Failed(Failure::Log(LogError::Unavailable));
 
     fn page(extent: Extent, position: Option<&str>, entries: usize) -> Outcome {
         Outcome::Page { extent, position: position.map(LogPosition::new), entries, elapsed: defaults::LOG_WAIT }
@@ -158,7 +175,7 @@ mod tests {
         assert_eq!((cursor(&feed), feed.wait()), (None, NOW));
         assert_eq!(feed.step(page(Extent::Partial, Some("7"), 7), Jitter(0)), next(Change::None));
         assert_eq!((cursor(&feed), feed.wait()), (Some("7"), NOW));
-        assert_eq!(feed.step(page(Extent::Complete, None, 0), Jitter(0)), next(Change::Loaded));
+        assert_eq!(feed.step(page(Extent::Complete, None, 0), Jitter(0)), next(Change::None));
         assert_eq!((cursor(&feed), feed.wait()), (Some("7"), defaults::LOG_WAIT));
         assert_eq!(feed.step(page(Extent::Complete, Some("8"), 1), Jitter(0)), next(Change::None));
         assert_eq!(feed.step(page(Extent::Complete, None, 0), Jitter(0)), next(Change::None), "no entry in that time");
@@ -170,8 +187,8 @@ mod tests {
         let mut feed = Feed::default();
         feed.step(page(Extent::Complete, Some("7"), 7), Jitter(0));
         for consecutive in 1..20 {
-            let next = feed.step(Outcome::Failed, Jitter(u32::MAX));
-            assert_eq!(next.change, Change::Failed { consecutive });
+            let next = feed.step(DOWN, Jitter(u32::MAX));
+            assert_eq!(next.change, Change::Failed { failure: Failure::Log(LogError::Unavailable), consecutive });
             assert!(next.pause > NOW && next.pause <= Duration::from_secs(5), "{next:?}");
             assert_eq!(
                 (cursor(&feed), feed.wait()),
@@ -180,10 +197,7 @@ mod tests {
             );
         }
         assert_eq!(feed.step(page(Extent::Complete, Some("9"), 2), Jitter(0)), next(Change::None));
-        assert!(
-            feed.step(Outcome::Failed, Jitter(u32::MAX)).pause <= Duration::from_millis(100),
-            "the backoff is reset"
-        );
+        assert!(feed.step(DOWN, Jitter(u32::MAX)).pause <= Duration::from_millis(100), "the backoff is reset");
     }
 
     #[test]
@@ -195,7 +209,7 @@ mod tests {
         assert_eq!(feed.step(page(Extent::Partial, Some("3"), 3), Jitter(0)), next(Change::None));
         let again = feed.step(page(Extent::Regressed, None, 0), Jitter(0));
         assert_eq!((again.change, again.pause), (Change::Regressed, Duration::from_millis(50)), "not in a loop");
-        assert_eq!(feed.step(page(Extent::Complete, None, 0), Jitter(0)), next(Change::Loaded), "an empty log");
+        assert_eq!(feed.step(page(Extent::Complete, None, 0), Jitter(0)), next(Change::None), "an empty log");
         assert_eq!((cursor(&feed), feed.wait()), (None, defaults::LOG_WAIT));
     }
 
@@ -205,8 +219,10 @@ mod tests {
         feed.step(page(Extent::Partial, Some("7"), 7), Jitter(0));
         assert_eq!(feed.step(page(Extent::Regressed, None, 0), Jitter(0)).change, Change::Regressed);
         assert_eq!(feed.phase, Phase::Loading);
-        assert_eq!(feed.step(page(Extent::Regressed, None, 0), Jitter(0)).change, Change::Failed { consecutive: 2 });
-        assert_eq!(feed.step(page(Extent::Complete, Some("1"), 1), Jitter(0)), next(Change::Loaded));
+        let again = feed.step(page(Extent::Regressed, None, 0), Jitter(0)).change;
+        assert_eq!(again, Change::Failed { failure: Failure::Regressed, consecutive: 2 });
+        assert_eq!(feed.step(page(Extent::Complete, Some("1"), 1), Jitter(0)), next(Change::None));
+        assert_eq!(feed.phase, Phase::Following);
     }
 
     #[test]
@@ -218,7 +234,7 @@ mod tests {
             entries,
             elapsed: Duration::from_millis(10),
         };
-        assert_eq!(feed.step(at_once(0), Jitter(0)), next(Change::Loaded), "the first read does not wait");
+        assert_eq!(feed.step(at_once(0), Jitter(0)), next(Change::None), "the first read does not wait");
         assert_eq!(feed.step(at_once(0), Jitter(0)).pause, Duration::from_millis(990));
         assert_eq!(feed.step(at_once(1), Jitter(0)).pause, NOW);
     }
@@ -226,7 +242,7 @@ mod tests {
     fn any_outcome() -> impl Strategy<Value = Outcome> {
         let extent = prop::sample::select(vec![Extent::Complete, Extent::Partial, Extent::Regressed]);
         prop_oneof![
-            Just(Outcome::Failed),
+            Just(DOWN),
             (extent, 0_u8..9, 0_usize..3, 0_u64..6).prop_map(|(extent, position, entries, elapsed)| {
                 let position = (entries > 0).then(|| LogPosition::new(&position.to_string()));
                 Outcome::Page { extent, position, entries, elapsed: Duration::from_secs(elapsed) }
@@ -246,7 +262,7 @@ mod tests {
                 let next = feed.step(outcome.clone(), Jitter(jitter));
                 prop_assert!(next.pause <= Duration::from_secs(5));
                 match outcome {
-                    Outcome::Failed => prop_assert_eq!(feed.cursor(), before.cursor()),
+                    Outcome::Failed(_) => prop_assert_eq!(feed.cursor(), before.cursor()),
                     Outcome::Page { extent: Extent::Regressed, .. } => {
                         is_at_end = false;
                         prop_assert_eq!(feed.cursor(), None);

@@ -10,10 +10,12 @@ use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Moment, Timestamp};
 use crate::defaults;
+use crate::event_hook::EventHook;
 use crate::revocation::cutoff::Cutoff;
 use crate::revocation::digest::{Digester, IssuerDigest, ValueSum};
 use crate::revocation::entry::Revocation;
 use crate::revocation::error::RevokeError;
+use crate::revocation::event::{RevocationEvent, RevocationEventKind, notify};
 use crate::revocation::kind::RevocationKind;
 use crate::revocation::log::LogError;
 use crate::revocation::replication::Replication;
@@ -54,6 +56,7 @@ pub(super) struct Shared {
     max_token_life: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) replication: Option<Replication>,
+    event_hook: Option<EventHook<RevocationEvent>>,
 }
 
 /// The settings of a list.
@@ -62,6 +65,7 @@ pub(super) struct Settings {
     pub(super) max_token_life: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) replication: Option<Replication>,
+    pub(super) event_hook: Option<EventHook<RevocationEvent>>,
 }
 
 /// The state of which only an insertion needs to know.
@@ -84,9 +88,9 @@ pub(super) enum Origin {
 
 impl Revocations {
     pub(super) fn new(settings: Settings) -> Self {
-        let Settings { max_entries, max_token_life, clock, replication } = settings;
+        let Settings { max_entries, max_token_life, clock, replication, event_hook } = settings;
         let writer = Writer { cutoff: Cutoff::new(Moment::now(&*clock)), trusted: HashSet::new(), has_rules: false };
-        let is_available = replication.as_ref().is_none_or(Replication::accepts_unread);
+        let is_available = replication.as_ref().is_none_or(Replication::is_available);
         let shared = Shared {
             flags: AtomicU8::new(if is_available { 0 } else { UNAVAILABLE }),
             set: ArcSwap::from_pointee(Set::empty()),
@@ -99,6 +103,7 @@ impl Revocations {
             max_token_life,
             clock,
             replication,
+            event_hook,
         };
         let list = Self { shared: Arc::new(shared) };
         list.ensure_running();
@@ -242,7 +247,7 @@ impl Shared {
             replication.shared.record_full(outcome.is_err());
         }
         outcome.map(|()| true).map_err(|_| {
-            telemetry::revocation::full(self.max_entries);
+            notify(self.event_hook.as_ref(), RevocationEventKind::Full { max_entries: self.max_entries });
             RevokeError::Full { max_entries: self.max_entries }
         })
     }

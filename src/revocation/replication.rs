@@ -8,6 +8,8 @@ use tokio::task::AbortHandle;
 
 use crate::clock::Monotonic;
 use crate::defaults;
+use crate::event_hook::EventHook;
+use crate::revocation::event::{RevocationEvent, RevocationEventKind, notify};
 use crate::revocation::horizon::Horizon;
 use crate::revocation::log::{LogError, RevocationLog};
 use crate::revocation::queue::Queue;
@@ -24,7 +26,8 @@ pub(super) struct Replication {
 /// What the list and its tasks share.
 pub(super) struct Log {
     pub(super) log: Arc<dyn RevocationLog>,
-    pub(super) rules: LogRules,
+    rules: LogRules,
+    event_hook: Option<EventHook<RevocationEvent>>,
     progress: Mutex<Progress>,
     state: watch::Sender<RevocationState>,
     pub(super) horizon: Mutex<Horizon>,
@@ -62,10 +65,15 @@ pub(super) struct Tasks {
 }
 
 impl Replication {
-    pub(super) fn new(log: Arc<dyn RevocationLog>, rules: LogRules) -> Self {
+    pub(super) fn new(
+        log: Arc<dyn RevocationLog>,
+        rules: LogRules,
+        event_hook: Option<EventHook<RevocationEvent>>,
+    ) -> Self {
         let shared = Log {
             log,
             rules,
+            event_hook,
             progress: Mutex::default(),
             state: watch::Sender::new(RevocationState::Loading),
             horizon: Mutex::default(),
@@ -75,8 +83,9 @@ impl Replication {
         Self { shared: Arc::new(shared), tasks: Tasks::default() }
     }
 
-    pub(super) fn accepts_unread(&self) -> bool {
-        self.shared.rules.accepts_unread
+    /// Returns whether requests are accepted before the first read.
+    pub(super) fn is_available(&self) -> bool {
+        self.shared.rules.accepts(RevocationState::Loading)
     }
 
     pub(super) fn status(&self, now: Monotonic) -> LogStatus {
@@ -100,13 +109,14 @@ impl Log {
         self.progress().last_error = Some(error);
     }
 
+    /// Records that the list has no room for what was read.
+    pub(super) fn record_list_full(&self) {
+        self.progress().last_error = None;
+    }
+
     /// Records whether the list had room for an entry.
     pub(super) fn record_full(&self, is_full: bool) {
         self.progress().is_full = is_full;
-    }
-
-    pub(super) fn last_error(&self) -> Option<LogError> {
-        self.progress().last_error
     }
 
     /// Records that nothing reads the log any more.
@@ -123,17 +133,18 @@ impl Log {
             previous = std::mem::replace(current, state);
             previous != state
         });
-        set_available(match state {
-            RevocationState::Loading => self.rules.accepts_unread,
-            RevocationState::Stale => self.rules.accepts_stale,
-            RevocationState::Current | RevocationState::Degraded => true,
-        });
+        set_available(self.rules.accepts(state));
         // Until here, so that another task cannot overwrite a newer state with an older one.
         drop(progress);
         telemetry::revocation::lag(lag.unwrap_or_default(), state.number());
         if previous != state {
-            report(previous, state);
+            self.notify(RevocationEventKind::of_change(previous, state));
         }
+    }
+
+    /// Sends an event. No lock is held during the call.
+    pub(super) fn notify(&self, kind: RevocationEventKind) {
+        notify(self.event_hook.as_ref(), kind);
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<RevocationState> {
@@ -159,6 +170,16 @@ impl Log {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogRules {
+    fn accepts(&self, state: RevocationState) -> bool {
+        match state {
+            RevocationState::Loading => self.accepts_unread,
+            RevocationState::Stale => self.accepts_stale,
+            RevocationState::Current | RevocationState::Degraded => true,
+        }
     }
 }
 
@@ -198,16 +219,6 @@ impl Drop for Tasks {
         for task in [&self.read, &self.append] {
             task.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AbortHandle::abort);
         }
-    }
-}
-
-fn report(previous: RevocationState, state: RevocationState) {
-    match (previous, state) {
-        (_, RevocationState::Stale) => telemetry::revocation::stale(),
-        (_, RevocationState::Degraded) => telemetry::revocation::degraded(),
-        (_, RevocationState::Loading) => telemetry::revocation::stopped(),
-        (RevocationState::Loading, RevocationState::Current) => telemetry::revocation::loaded(),
-        (_, RevocationState::Current) => telemetry::revocation::current(),
     }
 }
 
@@ -254,7 +265,7 @@ mod tests {
     #[test]
     fn requests_are_rejected_before_the_first_read_and_long_after_the_last() {
         let accepts = |rules, now| {
-            let log = Replication::new(Arc::new(crate::revocation::MemoryLog::new()), rules).shared;
+            let log = Replication::new(Arc::new(crate::revocation::MemoryLog::new()), rules, None).shared;
             let publish = |now| {
                 let mut accepts = None;
                 log.publish(now, |is_available| accepts = Some(is_available));

@@ -14,7 +14,8 @@ use crate::jwks::Rng;
 use crate::revocation::cutoff::STEP_LASTS;
 use crate::revocation::entry::Revocation;
 use crate::revocation::error::RevocationsNotReadyError;
-use crate::revocation::feed::{Change, Feed, Outcome};
+use crate::revocation::event::RevocationEventKind;
+use crate::revocation::feed::{Change, Failure, Feed, Outcome};
 use crate::revocation::list::{Origin, Revocations, Shared};
 use crate::revocation::log::{Extent, LogAppend, LogError, LogPage, LogRead};
 use crate::revocation::queue::Step;
@@ -128,7 +129,7 @@ impl Context {
             Ok(page) => page,
             Err(error) => {
                 self.log.record_failure(error);
-                return Outcome::Failed;
+                return Outcome::Failed(Failure::Log(error));
             }
         };
         if page.malformed > 0 {
@@ -136,7 +137,8 @@ impl Context {
         }
         // If an entry does not fit, the page is read again: a replica that does not know an entry does not go on as if it did.
         if list.add(&page.entries, Origin::Log).is_err() {
-            return Outcome::Failed;
+            self.log.record_list_full();
+            return Outcome::Failed(Failure::ListFull);
         }
         let now = self.clock.monotonic();
         if page.extent != Extent::Regressed {
@@ -159,7 +161,7 @@ impl Context {
 
     fn report(&self, change: Change, has_entries: bool) {
         match change {
-            Change::None | Change::Loaded => {
+            Change::None => {
                 if has_entries {
                     telemetry::revocation::log_read();
                 }
@@ -169,10 +171,9 @@ impl Context {
                     self.log.wake.notify_one();
                 }
             }
-            Change::Regressed => telemetry::revocation::regressed(),
-            Change::Failed { consecutive } => {
-                let class = self.log.last_error().map_or("full", LogError::name);
-                telemetry::revocation::log_read_failed(class, consecutive);
+            Change::Regressed => self.log.notify(RevocationEventKind::Regressed),
+            Change::Failed { failure, consecutive } => {
+                telemetry::revocation::log_read_failed(failure.name(), consecutive);
             }
         }
         self.publish();

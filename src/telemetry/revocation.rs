@@ -76,6 +76,11 @@ pub(crate) fn regressed() {
     metrics::counter!("revocation_log_regressed_total").increment(1);
 }
 
+/// The event hook of the application panicked.
+pub(crate) fn hook_panicked() {
+    event!(error, "an event hook of revocations panicked");
+}
+
 /// A read returned entries.
 pub(crate) fn log_read() {
     log_call("read", "ok");

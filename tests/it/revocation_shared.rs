@@ -1,12 +1,16 @@
 //! Lists that share a log, as requests see them.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use tower::Layer as _;
-use tower_bearer::clock::Timestamp;
+use tower_bearer::clock::{Clock as _, Timestamp};
 use tower_bearer::keys::KeySet;
-use tower_bearer::revocation::{Revocation, RevocationKind, RevocationState, Revocations};
+use tower_bearer::revocation::{
+    LogError, Revocation, RevocationEvent, RevocationEventKind, RevocationKind, RevocationState, Revocations,
+    RevokeError,
+};
 use tower_bearer::testing::{FakeClock, FakeLog, LogFault, TestIssuer};
 use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Rejection, RejectionKind, Validator};
 
@@ -168,4 +172,106 @@ async fn a_request_that_waited_is_checked_again() {
     let accepted = tokio::spawn(async move { outcome(&validator, &other).await });
     clock.run_for(Duration::from_secs(2)).await;
     assert_eq!(accepted.await.expect("no panic"), Ok(()));
+}
+
+/// An event of a list, for each change that the log of this process also has.
+#[tokio::test]
+async fn reports_events_to_the_hook() {
+    let fixture = Fixture::new();
+    let events: Arc<Mutex<Vec<RevocationEventKind>>> = Arc::default();
+    let taken = || std::mem::take(&mut *events.lock().expect("no panic"));
+    let hook = {
+        let events = Arc::clone(&events);
+        move |event: &RevocationEvent| {
+            events.lock().expect("no panic").push(event.kind());
+            // The hook is called again for the next event.
+            std::panic::resume_unwind(Box::new(()));
+        }
+    };
+    let run = |seconds| fixture.clock.run_for(Duration::from_secs(seconds));
+    let builder = || Revocations::builder().with_clock(fixture.clock.clone()).with_event_hook(hook.clone());
+    let list = builder().with_max_entries(1_000).shared(fixture.log.clone()).expect("settings in range");
+    assert_eq!(taken(), [], "nothing was read");
+    fixture.clock.settle().await;
+    assert_eq!(taken(), [RevocationEventKind::Loaded]);
+    fixture.log.set_fault(LogFault::Down);
+    run(29).await;
+    assert_eq!(taken(), []);
+    run(2).await;
+    assert_eq!(taken(), [RevocationEventKind::Degraded]);
+    run(300).await;
+    assert_eq!(taken(), [RevocationEventKind::Stale]);
+    fixture.log.set_fault(LogFault::None);
+    run(5).await;
+    assert_eq!(taken(), [RevocationEventKind::Current]);
+    let entry = |number: usize| {
+        let end = fixture.clock.now().saturating_add(Duration::from_secs(3_600));
+        Revocation::jwt_id(fixture.server.issuer(), &number.to_string()).with_end(end)
+    };
+    list.revoke_all((0..1_000).map(entry)).await.expect("room");
+    fixture.clock.settle().await;
+    assert_eq!(taken(), []);
+    fixture.log.clear();
+    run(6).await;
+    assert_eq!(taken(), [RevocationEventKind::Regressed]);
+    let assert_full = |refused: Result<(), RevokeError>| {
+        assert!(matches!(refused, Err(RevokeError::Full { max_entries: 1_000, .. })), "{refused:?}");
+        let events = taken();
+        assert!(matches!(*events, [RevocationEventKind::Full { max_entries: 1_000, .. }]), "{events:?}");
+    };
+    assert_full(list.revoke(entry(1_000)).await);
+    run(6).await;
+    assert_eq!(taken(), [RevocationEventKind::Degraded], "a full list");
+    // A list without a log has no state.
+    let alone = builder().with_max_entries(1_000).in_memory().expect("settings in range");
+    assert_full(alone.revoke_all((0..1_001).map(entry)).await);
+}
+
+/// The runtime that reads the log ends.
+#[test]
+fn reports_that_nothing_reads_the_log() {
+    let fixture = Fixture::new();
+    let events: Arc<Mutex<Vec<RevocationEventKind>>> = Arc::default();
+    let hook = {
+        let events = Arc::clone(&events);
+        move |event: &RevocationEvent| events.lock().expect("no panic").push(event.kind())
+    };
+    let builder = Revocations::builder().with_clock(fixture.clock.clone()).with_event_hook(hook);
+    let list = builder.shared(fixture.log.clone()).expect("settings in range");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(list.ready_within(Duration::from_secs(1))).expect("ready");
+    drop(runtime);
+    assert_eq!(*events.lock().expect("no panic"), [RevocationEventKind::Loaded, RevocationEventKind::Stopped]);
+}
+
+/// The list is full, and a read has failed before. Case 72: malformed entries are counted.
+#[tokio::test]
+async fn metrics_say_why_a_read_failed_and_count_malformed_entries() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let fixture = Fixture::new();
+    let (_large, entries) = fixture.replica();
+    let builder = Revocations::builder().with_clock(fixture.clock.clone()).with_max_entries(1_000);
+    let small = builder.shared(fixture.log.clone()).expect("settings in range");
+    fixture.clock.settle().await;
+    fixture.log.add_malformed(3);
+    fixture.log.set_fault(LogFault::Down);
+    fixture.clock.run_for(Duration::from_secs(1)).await;
+    let count = |outcome: &str| {
+        let line = format!("revocation_log_total{{operation=\"read\",outcome=\"{outcome}\"}} ");
+        let rendered = metrics.render();
+        rendered.lines().find_map(|found| found.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or_default()
+    };
+    let unavailable = count("unavailable");
+    assert!(unavailable > 0 && small.status().last_error() == Some(LogError::Unavailable));
+    fixture.log.set_fault(LogFault::None);
+    let issuer = fixture.server.issuer();
+    entries.revoke_all((0..1_001).map(|number| Revocation::jwt_id(issuer, &number.to_string()))).await.expect("room");
+    fixture.clock.run_for(Duration::from_secs(10)).await;
+    assert!(count("full") > 0, "{}", metrics.render());
+    // The reads of the other list may have failed as well before the log responded.
+    assert!(count("unavailable") <= unavailable + 2, "{}", metrics.render());
+    assert_eq!(small.status().last_error(), None, "the log responds");
+    assert!(metrics.render().contains("revocation_malformed_entries_total 3"), "{}", metrics.render());
 }

@@ -439,6 +439,8 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "RedisError",
     "RedisSettingError",
     "RevocationState",
+    "RevocationEvent",
+    "RevocationEventKind",
     "RevocationsNotReadyError",
     "AccessTokenHash",
     "IntrospectionError",

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::jwks::Jitter;
-use crate::revocation::feed::{Feed, Outcome};
+use crate::revocation::feed::{Failure, Feed, Outcome};
 use crate::revocation::list::Origin;
-use crate::revocation::log::{Extent, LogPosition};
+use crate::revocation::log::{Extent, LogError, LogPosition};
 
 /// What happens to the log, or to its reader.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ proptest! {
                         }
                     }
                 }
-                Event::Cut => drop(feed.step(Outcome::Failed, Jitter(0))),
+                Event::Cut => drop(feed.step(Outcome::Failed(Failure::Log(LogError::Unavailable)), Jitter(0))),
                 Event::Clear => log.entries.clear(),
                 Event::DropLast { entries } => log.entries.truncate(log.entries.len().saturating_sub(entries)),
                 Event::DropFirst { entries } => drop(log.entries.drain(..entries.min(log.entries.len()))),
