@@ -135,6 +135,12 @@ pub(crate) const LOG_APPEND_BACKOFF_MIN: Duration = Duration::from_secs(2);
 /// Longest pause after a failed append. Once a read succeeds, the next append follows within [`LOG_APPEND_PAUSE`].
 pub(crate) const LOG_APPEND_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// How long an entry that the log has stored is kept, to append it again if the log loses it. It is longer than a failover.
+pub(crate) const LOG_REAPPEND_WINDOW: Duration = Duration::from_secs(300);
+
+/// Most entries that are kept for this. They take some 3 MB.
+pub(crate) const MAX_KEPT_REVOCATIONS: usize = 10_000;
+
 /// Most entries of one append.
 pub(crate) const LOG_BATCH: usize = 500;
 

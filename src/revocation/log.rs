@@ -180,7 +180,7 @@ impl LogPage {
     }
 
     /// Returns whether the log had nothing after the position.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.extent == Extent::Complete && self.entries.is_empty() && self.malformed == 0
     }
 

@@ -1,4 +1,4 @@
-//! `Queue`: the entries that the log has not stored yet.
+//! `Queue`: the entries that the log has not stored yet, and those that it has stored last.
 
 use std::collections::VecDeque;
 
@@ -13,20 +13,37 @@ use crate::revocation::log::LogError;
 /// The entries in the order of the calls. Each call learns the result of the first attempt to append its entries.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    entries: VecDeque<Revocation>,
+    entries: VecDeque<Pending>,
+    /// The entries that the log has stored last, each with the time.
+    stored: VecDeque<(Monotonic, Revocation)>,
     /// The calls that wait, each with the number of entries up to its last one, counted from the first entry ever.
     waiting: VecDeque<(u64, oneshot::Sender<Result<(), LogError>>)>,
     /// The number of entries that have left the queue.
     left: u64,
-    failures: u32,
     /// By how many bits [`LOG_BATCH`](defaults::LOG_BATCH) is shifted to give the size of the next batch.
     halvings: u32,
-    last_error: Option<LogError>,
     last_attempt: Option<Monotonic>,
-    last_failure: Option<Monotonic>,
-    next_attempt: Option<Monotonic>,
+    /// The attempts that have failed since the last one that succeeded.
+    failing: Option<Failing>,
     /// The latest end of the entries that there was no room for, in seconds since 1970.
     refused_until: u32,
+}
+
+#[derive(Debug)]
+struct Pending {
+    entry: Revocation,
+    /// Whether the log had stored the entry before, and has lost it. This happens once: a log that loses entries again and again does not
+    /// grow by it.
+    is_again: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    failures: u32,
+    /// The error of the last attempt, and the time at which it failed.
+    error: LogError,
+    failed_at: Monotonic,
+    next_attempt: Monotonic,
 }
 
 /// What the task that appends does next.
@@ -55,17 +72,17 @@ impl Queue {
             self.refused_until = entries.iter().map(Revocation::last_second).fold(self.refused_until, u32::max);
             return Err(LogError::TooManyPending);
         }
-        self.entries.extend(entries);
+        self.entries.extend(entries.into_iter().map(|entry| Pending { entry, is_again: false }));
         let end = self.left.saturating_add(u64::try_from(self.entries.len()).unwrap_or(u64::MAX));
         let (sender, receiver) = oneshot::channel();
         let soonest = self.last_attempt.map_or(now, |last| last.saturating_add(defaults::LOG_APPEND_PAUSE)).max(now);
-        match self.last_error.filter(|_| soonest > now) {
+        match &mut self.failing {
             // The log failed a moment ago. The caller does not wait for the next attempt.
-            Some(error) => drop(sender.send(Err(error))),
-            None => self.waiting.push_back((end, sender)),
+            Some(failing) if soonest > now => drop(sender.send(Err(failing.error))),
+            Some(_) | None => self.waiting.push_back((end, sender)),
         }
         // New entries are a reason to try earlier.
-        self.next_attempt = self.next_attempt.map(|next| next.min(soonest));
+        self.retry_at(soonest);
         Ok(receiver)
     }
 
@@ -76,15 +93,23 @@ impl Queue {
 
     /// Tries again soon, because the log responds. Not at once: the entries that were read may be those of an append that was too slow.
     pub(super) fn retry_soon(&mut self) {
-        let soonest = self.last_failure.map(|last| last.saturating_add(defaults::LOG_APPEND_PAUSE));
-        self.next_attempt = self.next_attempt.min(soonest);
+        if let Some(failing) = self.failing {
+            self.retry_at(failing.failed_at.saturating_add(defaults::LOG_APPEND_PAUSE));
+        }
+    }
+
+    /// Makes the next attempt no later than at this time.
+    fn retry_at(&mut self, latest: Monotonic) {
+        if let Some(failing) = &mut self.failing {
+            failing.next_attempt = failing.next_attempt.min(latest);
+        }
     }
 
     /// Returns what to do now. Entries that ended before `cutoff`, in seconds since 1970, leave the queue.
     pub(super) fn step(&mut self, now: Monotonic, cutoff: u32) -> Step {
-        if let Some(error) = self.last_error {
+        if let Some(Failing { error, .. }) = self.failing {
             let before = self.entries.len();
-            while self.entries.front().is_some_and(|entry| entry.last_second() < cutoff) {
+            while self.entries.front().is_some_and(|pending| pending.entry.last_second() < cutoff) {
                 self.entries.pop_front();
             }
             self.count_left(before.saturating_sub(self.entries.len()), Err(error));
@@ -92,23 +117,35 @@ impl Queue {
         if self.entries.is_empty() {
             return Step::Idle;
         }
-        match self.next_attempt.filter(|next| now < *next) {
-            Some(next) => Step::Pause(next),
-            None => {
+        match self.failing {
+            Some(Failing { next_attempt, .. }) if now < next_attempt => Step::Pause(next_attempt),
+            Some(_) | None => {
                 self.last_attempt = Some(now);
-                Step::Append(self.entries.iter().take(self.batch()).cloned().collect())
+                Step::Append(self.entries.iter().take(self.batch()).map(|pending| pending.entry.clone()).collect())
             }
         }
     }
 
     /// Records that the first `count` entries are in the log.
-    pub(super) fn record_success(&mut self, count: usize) {
-        self.failures = 0;
+    pub(super) fn record_success(&mut self, count: usize, now: Monotonic) {
         self.halvings = self.halvings.saturating_sub(1);
-        self.last_error = None;
-        self.next_attempt = None;
-        self.entries.drain(..count.min(self.entries.len()));
+        self.failing = None;
+        let appended = self.entries.drain(..count.min(self.entries.len()));
+        self.stored.extend(appended.filter(|pending| !pending.is_again).map(|pending| (now, pending.entry)));
+        let is_old = |(at, _): &(Monotonic, Revocation)| at.saturating_add(defaults::LOG_REAPPEND_WINDOW) <= now;
+        while self.stored.len() > defaults::MAX_KEPT_REVOCATIONS || self.stored.front().is_some_and(is_old) {
+            self.stored.pop_front();
+        }
         self.count_left(count, Ok(()));
+    }
+
+    /// Appends the entries again that the log has stored in the last minutes, because it has lost entries. Returns whether there are any.
+    pub(super) fn append_again(&mut self, now: Monotonic) -> bool {
+        let room = defaults::MAX_PENDING_REVOCATIONS.saturating_sub(self.entries.len());
+        let is_recent = |(at, _): &(Monotonic, Revocation)| now < at.saturating_add(defaults::LOG_REAPPEND_WINDOW);
+        let lost = self.stored.drain(..).filter(is_recent).take(room);
+        self.entries.extend(lost.map(|(_, entry)| Pending { entry, is_again: true }));
+        !self.entries.is_empty()
     }
 
     /// Records that an append failed. The next batch is half as long: a log that is slow stores it in time, and one that refuses an entry
@@ -119,11 +156,10 @@ impl Queue {
             self.entries.rotate_left(1);
         }
         self.halvings = self.halvings.saturating_add(1).min(defaults::LOG_BATCH.ilog2());
-        let pause = jitter.backoff(defaults::LOG_APPEND_BACKOFF_MIN, defaults::LOG_APPEND_BACKOFF_MAX, self.failures);
-        self.failures = self.failures.saturating_add(1);
-        self.last_error = Some(error);
-        self.last_failure = Some(now);
-        self.next_attempt = Some(now.saturating_add(pause));
+        let failures = self.failing.map_or(0, |failing| failing.failures);
+        let pause = jitter.backoff(defaults::LOG_APPEND_BACKOFF_MIN, defaults::LOG_APPEND_BACKOFF_MAX, failures);
+        let (failures, next_attempt) = (failures.saturating_add(1), now.saturating_add(pause));
+        self.failing = Some(Failing { failures, error, failed_at: now, next_attempt });
         for (_, sender) in self.waiting.drain(..) {
             let _caller_is_gone = sender.send(Err(error));
         }
@@ -131,7 +167,7 @@ impl Queue {
 
     /// Returns whether an attempt has failed since the last one that succeeded.
     pub(super) fn is_failing(&self) -> bool {
-        self.failures > 0
+        self.failing.is_some()
     }
 
     fn batch(&self) -> usize {
@@ -178,10 +214,10 @@ mod tests {
         let mut second = queue.push(vec![entry(3, 10)], at(0)).expect("room");
         assert_eq!(queue.step(at(0), CUTOFF), Step::Append(vec![entry(1, 10), entry(2, 10), entry(3, 10)]));
         let mut third = queue.push(vec![entry(4, 10)], at(0)).expect("room");
-        queue.record_success(3);
+        queue.record_success(3, at(0));
         assert_eq!((result(&mut first), result(&mut second), result(&mut third)), (Some(Ok(())), Some(Ok(())), None));
         assert_eq!(queue.step(at(0), CUTOFF), Step::Append(vec![entry(4, 10)]));
-        queue.record_success(1);
+        queue.record_success(1, at(0));
         assert_eq!((result(&mut third), queue.len()), (Some(Ok(())), 0));
     }
 
@@ -225,7 +261,7 @@ mod tests {
             let Step::Append(entries) = queue.step(at(now), CUTOFF) else { panic!("a batch") };
             match error {
                 Some(error) => queue.record_failure(error, at(now), Jitter(0)),
-                None => queue.record_success(entries.len()),
+                None => queue.record_success(entries.len(), at(0)),
             }
             entries.len()
         };
@@ -244,7 +280,7 @@ mod tests {
             if entries.contains(&entry(0, 100)) {
                 queue.record_failure(LogError::Refused, at(attempt * 60_000), Jitter(0));
             } else {
-                queue.record_success(entries.len());
+                queue.record_success(entries.len(), at(0));
             }
         }
         assert_eq!(queue.len(), 1);
@@ -275,7 +311,7 @@ mod tests {
         let mut late = queue.push(vec![entry(3, 100)], at(2_500)).expect("room");
         assert!(matches!(queue.step(at(2_500), CUTOFF), Step::Append(_)));
         assert_eq!(result(&mut late), None, "it waits for this attempt");
-        queue.record_success(3);
+        queue.record_success(3, at(0));
         assert_eq!(result(&mut late), Some(Ok(())));
     }
 
@@ -294,5 +330,43 @@ mod tests {
         assert_eq!(queue.push(many, at(0)).map(drop), Err(LogError::TooManyPending));
         assert_eq!(queue.len(), 1);
         assert!(queue.has_refused(CUTOFF + 10) && !queue.has_refused(CUTOFF + 11));
+    }
+
+    #[test]
+    fn entries_of_the_last_minutes_are_appended_again_once_if_the_log_loses_them() {
+        let mut queue = Queue::default();
+        let window = u64::try_from(defaults::LOG_REAPPEND_WINDOW.as_millis()).expect("minutes");
+        let append = |queue: &mut Queue, number, now| {
+            let _call = queue.push(vec![entry(number, 100)], at(now)).expect("room");
+            assert_eq!(queue.step(at(now), CUTOFF), Step::Append(vec![entry(number, 100)]));
+            queue.record_success(1, at(now));
+        };
+        assert!(!queue.append_again(at(0)), "nothing was appended");
+        append(&mut queue, 1, 0);
+        append(&mut queue, 2, 1);
+        assert!(queue.append_again(at(window)));
+        assert_eq!(queue.step(at(window), CUTOFF), Step::Append(vec![entry(2, 100)]), "the other one is too old");
+        // A call waits for its own entry only.
+        let mut call = queue.push(vec![entry(3, 100)], at(window)).expect("room");
+        queue.record_success(1, at(window));
+        assert_eq!(result(&mut call), None);
+        assert_eq!(queue.step(at(window), CUTOFF), Step::Append(vec![entry(3, 100)]));
+        queue.record_success(1, at(window));
+        assert_eq!(result(&mut call), Some(Ok(())));
+        assert!(queue.append_again(at(window)));
+        assert_eq!(queue.step(at(window), CUTOFF), Step::Append(vec![entry(3, 100)]), "not 2 for the third time");
+    }
+
+    #[test]
+    fn the_entries_that_are_kept_are_limited() {
+        let mut queue = Queue::default();
+        for number in 0..3 {
+            let many = vec![entry(number, 100); defaults::MAX_KEPT_REVOCATIONS / 2];
+            let count = many.len();
+            let _call = queue.push(many, at(0)).expect("room");
+            queue.record_success(count, at(0));
+        }
+        assert!(queue.append_again(at(0)) && queue.len() == defaults::MAX_KEPT_REVOCATIONS);
+        assert_eq!(queue.entries.front().map(|pending| pending.entry.clone()), Some(entry(1, 100)), "the newest");
     }
 }

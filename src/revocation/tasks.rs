@@ -171,7 +171,12 @@ impl Context {
                     self.log.wake.notify_one();
                 }
             }
-            Change::Regressed => self.log.notify(RevocationEventKind::Regressed),
+            Change::Regressed => {
+                if self.log.queue().append_again(self.clock.monotonic()) {
+                    self.log.wake.notify_one();
+                }
+                self.log.notify(RevocationEventKind::Regressed);
+            }
             Change::Failed { failure, consecutive } => {
                 telemetry::revocation::log_read_failed(failure.name(), consecutive);
             }
@@ -208,7 +213,7 @@ impl Context {
     fn finish_append(&self, count: usize, result: Result<(), LogError>, rng: &mut Rng) {
         let mut queue = self.log.queue();
         match result {
-            Ok(()) => queue.record_success(count),
+            Ok(()) => queue.record_success(count, self.clock.monotonic()),
             Err(error) => queue.record_failure(error, self.clock.monotonic(), rng.jitter()),
         }
         telemetry::revocation::appended(result.err().map(LogError::name), queue.len());

@@ -94,9 +94,30 @@ async fn a_log_that_is_emptied_drops_nothing_from_the_list() {
     fixture.run(6).await;
     assert!(knows(&one, 1) && knows(&other, 1) && knows(&other, 2));
     assert_eq!((state(&one), state(&other)), (RevocationState::Current, RevocationState::Current));
-    // What was revoked before is appended again on request, for replicas that start now.
+    // What was revoked in the last minutes is appended again, for replicas that start now.
+    assert!(knows(&fixture.current_list().await, 1));
+    fixture.run(300).await;
+    fixture.log.clear();
+    fixture.run(6).await;
+    assert!(!knows(&fixture.current_list().await, 1));
+    // What was revoked before them, on request.
     one.revoke(fixture.entry(1)).await.expect("appended");
     assert!(knows(&fixture.current_list().await, 1));
+}
+
+/// A log that two servers answer in turns, for example.
+#[tokio::test]
+async fn a_log_that_loses_entries_again_and_again_does_not_grow() {
+    let fixture = Fixture::new();
+    let list = fixture.current_list().await;
+    list.revoke_all((0..10).map(|number| fixture.entry(number))).await.expect("appended");
+    fixture.clock.settle().await;
+    for _ in 0..20 {
+        fixture.log.drop_last(1);
+        fixture.run(6).await;
+    }
+    assert!(fixture.log.len() <= 20, "{}", fixture.log.len());
+    assert_eq!(state(&list), RevocationState::Current);
 }
 
 /// Case 69.
@@ -110,6 +131,8 @@ async fn a_failover_to_an_older_copy_drops_nothing_and_misses_nothing() {
     one.revoke_all((10..15).map(|number| fixture.entry(number))).await.expect("appended");
     fixture.run(6).await;
     assert!((0..15).all(|number| knows(&one, number) && knows(&other, number)));
+    let late = fixture.current_list().await;
+    assert!((0..15).all(|number| knows(&late, number)), "the copy lacked some, and they were appended again");
 }
 
 /// Case 70.
