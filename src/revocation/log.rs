@@ -26,7 +26,8 @@ pub trait RevocationLog: fmt::Debug + Send + Sync + 'static {
     /// entry may be in the log twice.
     fn append(&self, append: LogAppend) -> LogFuture<()>;
 
-    /// Reads entries after a position, in the order of the log.
+    /// Reads entries after a position, in the order of the log. A read that succeeds says that the list knows all entries of the log up to
+    /// now, so a read from a copy that may get no more entries must fail.
     fn read(&self, read: LogRead) -> LogFuture<LogPage>;
 }
 

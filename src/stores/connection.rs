@@ -125,7 +125,9 @@ impl RedisError {
         match self {
             Self::Closed | Self::TimedOut | Self::Unexpected => true,
             // After a failover, this is no longer the server that accepts writes.
-            Self::Refused { code } => matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "UNBLOCKED"),
+            Self::Refused { code } => {
+                matches!(&**code, "READONLY" | "MASTERDOWN" | "NOREPLICAS" | "LOADING" | "UNBLOCKED")
+            }
             Self::Connect | Self::Paused { .. } | Self::Busy | Self::Evicts => false,
         }
     }

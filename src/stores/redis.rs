@@ -1,7 +1,6 @@
 //! `Redis`: the handle that all stores on one server share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::{Cmd, FromRedisValue, Pipeline};
@@ -36,8 +35,6 @@ struct Shared {
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// Bounds the commands that wait for a response.
     waiting: Arc<Semaphore>,
-    /// How often a server has responded that it does not accept writes.
-    failovers: AtomicU64,
 }
 
 impl Redis {
@@ -47,7 +44,6 @@ impl Redis {
             breaker: Mutex::default(),
             connection: tokio::sync::Mutex::new(None),
             waiting: Arc::new(Semaphore::new(defaults::REDIS_MAX_WAITING)),
-            failovers: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -87,11 +83,6 @@ impl Redis {
         task.await.unwrap_or(Err(RedisError::Closed))
     }
 
-    /// Returns a number that changes when the server turns out not to accept writes. Connections that were opened before must be replaced.
-    pub(super) fn failovers(&self) -> u64 {
-        self.shared.failovers.load(Ordering::Relaxed)
-    }
-
     /// Opens another connection, for commands that block. It is closed when it is dropped.
     pub(super) async fn open(&self) -> Result<Connection, RedisError> {
         self.shared.open().await
@@ -108,9 +99,6 @@ impl Shared {
         match &result {
             Ok(_) => self.record_success(),
             Err(error) if error.ends_connection() => {
-                if matches!(error, RedisError::Refused { .. }) {
-                    self.failovers.fetch_add(1, Ordering::Relaxed);
-                }
                 self.replace(&connection).await;
                 // A connection that was closed says nothing about the server. Whether another one can be opened does.
                 if *error != RedisError::Closed {

@@ -18,7 +18,8 @@ use crate::stores::redis::Redis;
 /// A [`RevocationLog`] in a stream of Redis. A clone shares its connections.
 ///
 /// Entries are appended over the shared connection of [`Redis`]. Each list that reads has its own connection, because a read waits
-/// for entries.
+/// for entries. If none arrive, the read also finds out whether the server accepts entries, by an `XADD` that no server executes. It fails
+/// if the server is a copy (`READONLY`) or has too few copies (`NOREPLICAS`), because the server may get no entries any more.
 ///
 /// An entry of the stream has these fields, so that other programs can write it, too:
 ///
@@ -36,8 +37,8 @@ use crate::stores::redis::Redis;
 pub struct RedisLog {
     redis: Redis,
     key: Box<str>,
-    /// Connections that no read uses, with the number of [failovers](Redis::failovers) when they were opened.
-    idle: Arc<Mutex<Vec<(u64, Connection)>>>,
+    /// Connections that no read uses.
+    idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl RedisLog {
@@ -50,16 +51,14 @@ impl RedisLog {
     async fn read_page(&self, read: LogRead) -> Result<LogPage, RedisError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
-        let failovers = self.redis.failovers();
-        let is_usable = |(opened, connection): &(u64, Connection)| *opened == failovers && !connection.is_closed();
-        let (opened, connection) = match taken.filter(is_usable) {
-            Some(usable) => usable,
-            None => (failovers, self.redis.open().await?),
+        let connection = match taken.filter(|connection| !connection.is_closed()) {
+            Some(connection) => connection,
+            None => self.redis.open().await?,
         };
         // If the future is dropped, so is the connection.
         let result = self.read_with(&connection, &read).await;
         if !result.as_ref().is_err_and(RedisError::ends_connection) {
-            idle().push((opened, connection));
+            idle().push(connection);
         }
         result
     }
@@ -75,6 +74,9 @@ impl RedisLog {
         let limit = read.wait.saturating_add(defaults::LOG_READ_SLACK);
         let response: Value = connection.send(&Request::Command(command), limit).await?;
         let page = page(response, read.limit).ok_or(RedisError::Unexpected)?;
+        if page.is_idle() || after.is_none() {
+            self.check_appends(connection).await?;
+        }
         // After the read: if the stream was emptied or replaced meanwhile, the entries do not continue those before.
         match after {
             Some(after) if !self.contains(connection, after).await? => Ok(LogPage::regressed()),
@@ -90,6 +92,19 @@ impl RedisLog {
         match response {
             Value::Array(entries) => Ok(!entries.is_empty()),
             _ => Err(RedisError::Unexpected),
+        }
+    }
+
+    /// Fails if the server is a copy, or has lost its copies (setting `min-replicas-to-write`): after a failover it may get no entries any
+    /// more, and a process that never appends would not notice. No server adds an entry with this id. The permission for it may be
+    /// missing.
+    async fn check_appends(&self, connection: &Connection) -> Result<(), RedisError> {
+        let mut command = redis::cmd("XADD");
+        command.arg(&*self.key).arg(START).arg("check").arg("");
+        let sent: Result<Value, _> = connection.send(&Request::Command(command), defaults::LOG_READ_SLACK).await;
+        match sent {
+            Err(error) if error.ends_connection() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

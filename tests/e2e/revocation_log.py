@@ -26,6 +26,7 @@ from processes import Connection, Process, free_port, send, stop_all, wait_until
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ISSUER = "https://hs.test/"
+OTHER = "https://other.test/"
 AUDIENCE = "https://api.test/"
 KEY = "tb:revocations"
 GUIDE = pathlib.Path(__file__).parents[2] / "src/guide/revocation.md"
@@ -55,6 +56,7 @@ class Redis:
     def start(self):
         plain = [] if "--port" in self.arguments else ["--port", self.port]
         arguments = ["redis-server", *plain, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", self.folder]
+        arguments += ["--enable-debug-command", "local"]
         self.process = Process([*arguments, *self.arguments], self.folder / f"redis-{self.port}.log")
         assert wait_until(self.accepts, 10) is not None, "Redis does not start"
         return self
@@ -148,6 +150,7 @@ class Replica:
         path.write_text(
             f'listen = "127.0.0.1:0"\ntest_routes = true\n[api]\naudience = "{AUDIENCE}"\n[[api.issuer]]\n'
             f'domains = ["{ISSUER}"]\nalgorithms = ["HS256"]\nsecrets = [{{ text = "{SECRET}" }}]\n'
+            f'[[api.issuer]]\ndomains = ["{OTHER}"]\nalgorithms = ["HS256"]\nsecrets = [{{ text = "{SECRET}" }}]\n'
             f'[revocation]\nlog = "{log}"\nkey = "{KEY}"\nmax_stale = "10s"\n{more}\n'
         )
         self.log = folder / f"{name}.log"
@@ -207,6 +210,7 @@ class Suite:
         for name, fault in [
             ("all connections are closed", lambda: redis.command("CLIENT", "KILL", "TYPE", "normal")),
             ("all commands wait for two seconds", lambda: redis.command("CLIENT", "PAUSE", 2000, "ALL")),
+            ("Redis sleeps for two seconds", lambda: redis.command("DEBUG", "SLEEP", 2)),
         ]:
             fault()
             time.sleep(2.5)
@@ -217,6 +221,9 @@ class Suite:
         time.sleep(6)
         self.revoked_everywhere([a, b])
         assert (a.status(old), b.status(old)) == (401, 401), "what was revoked before FLUSHALL"
+        late = Replica(self.folder, "flushed", url).wait_ready()
+        late.wait(401, old)
+        late.stop()
         self.passed("FLUSHALL")
         redis.stop()
         time.sleep(1)
@@ -232,6 +239,7 @@ class Suite:
         b.stop()
         redis.stop()
         self.failover()
+        self.demotion()
         self.tls()
         self.acl()
         self.soak(soak)
@@ -252,11 +260,12 @@ class Suite:
             (dict(kind="sub", value="w3", before=now), dict(sub="w3")),
             (dict(kind="client", value="w4", before=now), dict(client_id="w4")),
             (dict(kind="sub", value="w5", before=now, claim="uid"), dict(uid="w5")),
+            (dict(kind="issuer", issuer=OTHER, before=now), dict(iss=OTHER)),
         ]
         for fields, claims in entries:
             text = token(**claims)
             assert (a.status(text), b.status(text)) == (200, 200), claims
-            redis.add(issuer=ISSUER, until=now + 3600, **fields)
+            redis.add(**{"issuer": ISSUER, "until": now + 3600, **fields})
             a.wait(401, text)
             b.wait(401, text)
         later = token(sub="w3", iat=now + 1)
@@ -310,7 +319,7 @@ class Suite:
         redis.command("CONFIG", "SET", "maxmemory", "0")
         b.wait(401, token(jti=full), 40)
         self.passed("full memory: appends fail loudly, and are repeated")
-        for policy in ["allkeys-lru", "volatile-ttl", "allkeys-random", "volatile-lfu"]:
+        for policy in [f"{keys}-{order}" for keys in ("allkeys", "volatile") for order in ("lru", "lfu", "random")] + ["volatile-ttl"]:
             redis.command("CONFIG", "SET", "maxmemory-policy", policy)
             evicting = Replica(self.folder, policy, url)
             time.sleep(1)
@@ -335,12 +344,48 @@ class Suite:
         self.revoked_everywhere([a, b])
         for text in (old, lost):
             assert (a.status(text), b.status(text)) == (401, 401), "what was revoked before the failover"
+        # What the copy lacks is appended again by the replica that has revoked it.
         late = Replica(self.folder, "failover-late", f"redis://127.0.0.1:{name.port}").wait_ready()
-        assert (late.status(old), late.status(lost)) == (401, 200), "a new replica knows what the copy has"
+        assert late.status(old) == 401, "a new replica knows what the copy has"
+        late.wait(401, lost)
         for each in (a, b, late):
             each.stop()
         copy.stop()
         self.passed("promotion of a copy that lacks an entry")
+
+    def demotion(self):
+        """The server becomes a copy and its connections stay open, as without Redis Sentinel."""
+        former, primary = Redis(self.folder).start(), Redis(self.folder).start()
+        name = Forwarder(former.port)
+        # The second replica never appends.
+        a, b = (Replica(self.folder, f"demotion-{each}", f"redis://127.0.0.1:{name.port}").wait_ready() for each in "ab")
+        old, _ = self.revoked_everywhere([a, b])
+        # A copy of a server that cannot be reached: no new entry arrives.
+        former.command("REPLICAOF", "127.0.0.1", free_port())
+        good = token()
+        b.wait(503, good, 25)
+        assert not b.is_ready() and b.status(old) in (401, 503)
+        assert a.revoke(kind="jti", value="demoted", until=time.time() + 3600) == 503
+        # From now on, new connections lead to another server. No connection is closed.
+        name.target = primary.port
+        for replica in (a, b):
+            replica.wait(200, good)
+            replica.wait(401, token(jti="demoted"))
+            assert replica.status(old) == 401
+        self.revoked_everywhere([a, b])
+        # A server whose copies are gone.
+        primary.command("CONFIG", "SET", "min-replicas-to-write", 1)
+        assert a.revoke(kind="jti", value="alone", until=time.time() + 3600) == 503
+        b.wait(503, good, 25)
+        primary.command("CONFIG", "SET", "min-replicas-to-write", 0)
+        for replica in (a, b):
+            replica.wait(200, good)
+            replica.wait(401, token(jti="alone"), 40)
+        for each in (a, b):
+            each.stop()
+        former.stop()
+        primary.stop()
+        self.passed("a server that becomes a copy, or loses its copies, is noticed by a replica that never appends")
 
     def tls(self):
         folder = certificates.make(self.folder / "tls")

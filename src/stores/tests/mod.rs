@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use self::server::{NO_EVICTION, Reply, Server};
 use crate::clock::Timestamp;
-use crate::revocation::{LogAppend, LogError, LogPage, LogRead, Revocation, RevocationLog as _};
+use crate::revocation::{LogAppend, LogError, LogPage, LogPosition, LogRead, Revocation, RevocationLog as _};
 use crate::stores::{Redis, RedisError, RedisLog};
 
 /// Responds to the commands of a healthy server.
@@ -180,6 +180,7 @@ async fn an_append_that_the_server_refuses_has_its_error() {
         ("-NOPERM no permissions to access a key\r\n", LogError::Refused),
         ("-MISCONF Redis is configured to save RDB snapshots\r\n", LogError::Refused),
         ("-READONLY You can't write against a read only replica.\r\n", LogError::Unavailable),
+        ("-NOREPLICAS Not enough good replicas to write.\r\n", LogError::Unavailable),
     ] {
         let server = Server::start(move |_, command| match command.first().map(String::as_str) {
             Some("XADD") if command.iter().any(|word| word == "2") => Reply::Send(response),
@@ -190,29 +191,6 @@ async fn an_append_that_the_server_refuses_has_its_error() {
         let log = RedisLog::new(&server.redis(), "tb:revocations");
         assert_eq!(log.append(append()).await, Err(error), "{response}");
     }
-}
-
-/// The server of a reader that was demoted responds to reads, so only an append shows it.
-#[tokio::test]
-async fn a_reader_leaves_a_server_that_became_a_replica() {
-    let server = Server::start(|_, command| match command.first().map(String::as_str) {
-        Some("XADD") => Reply::Send("-READONLY You can't write against a read only replica.\r\n"),
-        Some("XREAD") => Reply::Send("*-1\r\n"),
-        _ => healthy(command),
-    })
-    .await;
-    let log = RedisLog::new(&server.redis(), "tb:revocations");
-    let read = || log.read(LogRead { after: None, limit: 10, wait: Duration::ZERO });
-    for _ in 0..2 {
-        assert_eq!(read().await, Ok(LogPage::complete(Vec::new(), None)));
-    }
-    assert_eq!(server.connections(), 1);
-    assert_eq!(log.append(append()).await, Err(LogError::Unavailable));
-    assert_eq!(server.connections(), 2);
-    for _ in 0..2 {
-        assert_eq!(read().await, Ok(LogPage::complete(Vec::new(), None)));
-    }
-    assert_eq!(server.connections(), 3);
 }
 
 #[tokio::test]
@@ -232,4 +210,63 @@ async fn sends_the_credentials_and_the_database_of_the_url() {
     let redis = |login: &str| Redis::new(&format!("redis://{login}@127.0.0.1:{}/3", server.port)).expect("a valid URL");
     assert_eq!(redis("orders:p%40ss").check().await, Ok(()));
     assert_eq!(redis("orders:wrong").check().await, Err(RedisError::Connect));
+}
+
+/// A read of the whole log, and one that waits.
+fn reads() -> [LogRead; 2] {
+    let wait = Duration::from_millis(1);
+    [
+        LogRead { after: None, limit: 10, wait: Duration::ZERO },
+        LogRead { after: Some(LogPosition::new("1-0")), limit: 10, wait },
+    ]
+}
+
+/// A process that never appends notices that its server is not the one any more that gets new entries.
+#[tokio::test]
+async fn a_read_fails_at_a_server_that_accepts_no_entries() {
+    const ENTRY: &str = "*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n";
+    for (response, expected) in [
+        ("-READONLY You can't write against a read only replica.\r\n", Err(LogError::Unavailable)),
+        ("-NOREPLICAS Not enough good replicas to write.\r\n", Err(LogError::Unavailable)),
+        ("-ERR The ID specified in XADD must be greater than 0-0\r\n", Ok(())),
+        // The server accepts entries as soon as it has memory, and this user may only read.
+        ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", Ok(())),
+        ("-NOPERM this user has no permissions\r\n", Ok(())),
+    ] {
+        let server = Server::start(move |_, command| match command.first().map(String::as_str) {
+            Some("XREAD") => Reply::Send("*-1\r\n"),
+            Some("XRANGE") => Reply::Send(ENTRY),
+            Some("XADD") => {
+                assert_eq!(command, ["XADD", "tb:revocations", "0-0", "check", ""]);
+                Reply::Send(response)
+            }
+            _ => healthy(command),
+        })
+        .await;
+        let log = RedisLog::new(&server.redis(), "tb:revocations");
+        for (number, read) in reads().into_iter().enumerate() {
+            assert_eq!(log.read(read).await.map(drop), expected, "{response}");
+            let connections = if expected.is_ok() { 1 } else { number + 1 };
+            assert_eq!(server.connections(), connections, "{response}");
+        }
+    }
+}
+
+/// A copy that gets entries is followed: they come from the server that accepts them.
+#[tokio::test]
+async fn a_read_that_gets_entries_succeeds_at_a_copy() {
+    const ENTRY: &str = "*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n";
+    const PAGE: &str = "*1\r\n*2\r\n$14\r\ntb:revocations\r\n*1\r\n*2\r\n$3\r\n2-0\r\n*0\r\n";
+    let server = Server::start(|_, command| match command.first().map(String::as_str) {
+        Some("XREAD") => Reply::Send(PAGE),
+        Some("XRANGE") => Reply::Send(ENTRY),
+        Some("XADD") => Reply::Send("-READONLY You can't write against a read only replica.\r\n"),
+        _ => healthy(command),
+    })
+    .await;
+    let log = RedisLog::new(&server.redis(), "tb:revocations");
+    let [start, following] = reads();
+    let page = LogPage::complete(Vec::new(), Some(LogPosition::new("2-0"))).with_malformed(1);
+    assert_eq!(log.read(following).await, Ok(page));
+    assert_eq!(log.read(start).await, Err(LogError::Unavailable), "a copy is not the start");
 }
