@@ -31,12 +31,14 @@
 #[cfg(test)]
 mod tests;
 
+mod failures;
 mod pause;
 
 use std::mem;
 
 use crate::clock::Monotonic;
 use crate::defaults;
+use crate::introspection::breaker::failures::{Failures, Tokens};
 use crate::introspection::breaker::pause::Pause;
 use crate::introspection::call::Priority;
 use crate::introspection::error::{IntrospectionError, Unavailable};
@@ -55,29 +57,6 @@ pub(super) struct Breaker {
     limited_until: Option<Monotonic>,
     /// Whether a comparison is made before anything has failed.
     compares_early: bool,
-}
-
-/// The calls for clients that have failed since the last answer.
-#[derive(Debug, Default)]
-struct Failures {
-    /// Calls that began before the last one was counted do not count, because one outage makes many concurrent calls fail.
-    count: u32,
-    counted_at: Option<Monotonic>,
-    /// The tokens of the calls.
-    tokens: Tokens,
-    /// Whether a rate limit concerned a known token.
-    has_limited_known: bool,
-    /// Whether the server did not respond to the last one.
-    is_outage: bool,
-}
-
-/// Which tokens' calls have failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Tokens {
-    #[default]
-    None,
-    One(TokenFingerprint),
-    Several,
 }
 
 #[derive(Debug, Default)]
@@ -407,34 +386,6 @@ impl Breaker {
                 Transition::None
             }
             Scope::Unknown | Scope::All => Transition::Closed,
-        }
-    }
-}
-
-impl Failures {
-    /// Counts a failed call. Returns whether it is a reason for a probe.
-    fn record(&mut self, call: ClientCall, cause: IntrospectionError, now: Monotonic, is_probing: bool) -> bool {
-        self.is_outage = cause.is_outage();
-        self.has_limited_known |= cause == RATE_LIMITED && call.priority != Priority::Unknown;
-        self.tokens = match self.tokens {
-            Tokens::None => Tokens::One(call.token),
-            Tokens::One(token) if token == call.token => Tokens::One(token),
-            Tokens::One(_) | Tokens::Several => Tokens::Several,
-        };
-        if is_probing || self.counted_at.is_some_and(|counted_at| call.started_at < counted_at) {
-            return false;
-        }
-        self.counted_at = Some(now);
-        self.count = self.count.saturating_add(1);
-        let is_about_us = matches!(cause, IntrospectionError::CredentialsRefused | RATE_LIMITED);
-        is_about_us || self.count >= defaults::BREAKER_FAILURES
-    }
-
-    /// Returns which calls to stop if someone has responded with errors.
-    fn scope(&self) -> Scope {
-        match self.tokens {
-            Tokens::One(token) => Scope::Token(token),
-            Tokens::None | Tokens::Several => Scope::All,
         }
     }
 }
