@@ -100,6 +100,9 @@ pub enum SettingErrorKind {
         /// slash.
         issuer: Box<str>,
     },
+    /// An issuer is the URL of Entra ID for several tenants, such as `https://login.microsoftonline.com/common/v2.0`. The `iss` of
+    /// a token always has the id of one tenant.
+    EntraWithoutTenant,
     /// The same issuer is configured twice with keys of the same kind.
     DuplicateIssuer,
     /// A pattern of `iss` values is not usable.
@@ -205,6 +208,7 @@ impl fmt::Display for SettingErrorKind {
             Self::NotADomain | Self::MissingTrailingSlash | Self::IssuerUrl | Self::DuplicateIssuer => {
                 f.write_str(self.rule())
             }
+            Self::EntraWithoutTenant => f.write_str(self.rule()),
             Self::IssuerPattern(_) | Self::EntraTenant | Self::NamesBesideEntra => self.fmt_rule_of_names(f),
             Self::Tenants(error) => error.fmt(f),
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
@@ -266,13 +270,14 @@ const NEEDS_SECRET: &str =
 const NEEDS_PUBLIC_KEY: &str =
     "cannot be verified with a shared secret; use HS256, HS384 or HS512, or configure public keys";
 
-/// Returns the end of the error text for a URL that is rejected by default: the setting that allows it.
+/// Returns the end of the error text for a URL: how to write it, or the setting that allows it.
 fn alternative(error: EndpointError) -> &'static str {
     match error {
         EndpointError::PlainHttp => {
             ", or `dangerous_allow_http` in a network that you trust, such as that of docker compose"
         }
-        EndpointError::Malformed | EndpointError::UserInfo | EndpointError::Fragment => "",
+        EndpointError::Malformed => "; write it like `https://login.example.com`",
+        EndpointError::UserInfo | EndpointError::Fragment => "",
     }
 }
 
@@ -332,6 +337,9 @@ impl SettingErrorKind {
                 "lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly"
             }
             Self::IssuerUrl => "an issuer must have neither a query nor a fragment (RFC 8414 §2)",
+            Self::EntraWithoutTenant => {
+                "is in no token: the `iss` of Entra ID has the id of a tenant; write it, or use `Issuer::entra` for several tenants"
+            }
             Self::DuplicateIssuer => {
                 "is configured twice; an `iss` may belong to one issuer with public keys and to one with a shared secret"
             }
@@ -393,6 +401,10 @@ impl SettingErrors {
         if !self.0.contains(&error) {
             self.0.push(error);
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Returns the value if there is no error.

@@ -510,8 +510,17 @@ impl Issuer {
                     PlainHttp::OnLoopback => Origin::discovery(name),
                     PlainHttp::Allowed => Origin::dangerous_discovery_over_http(name),
                 };
-                let record = |error| errors.push(&setting(name, ""), SettingErrorKind::Url(error));
-                origin.map(remote).map_err(record).ok()
+                let mut errors_of_name = SettingErrors::default();
+                domain::check_issuer(&setting(name, ""), name, &mut errors_of_name);
+                origin
+                    .map(remote)
+                    .map_err(|error| {
+                        // Otherwise, the name has an error that says more.
+                        if errors_of_name.is_empty() {
+                            errors.push(&setting(name, ""), SettingErrorKind::Url(error));
+                        }
+                    })
+                    .ok()
             }
             Keys::Jwks(uri) => {
                 let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, errors);

@@ -110,9 +110,19 @@ fn rejects_an_issuer_that_no_token_can_carry() {
         ("https://as.example/?x=1", SettingErrorKind::IssuerUrl),
         ("https://as.example/#x", SettingErrorKind::IssuerUrl),
         ("https://northwind.eu.auth0.com", SettingErrorKind::MissingTrailingSlash),
+        ("https://login.microsoftonline.com/common/v2.0", SettingErrorKind::EntraWithoutTenant),
+        ("https://login.microsoftonline.us/organizations/v2.0", SettingErrorKind::EntraWithoutTenant),
+        ("https://login.partner.microsoftonline.cn/consumers", SettingErrorKind::EntraWithoutTenant),
     ] {
-        assert_eq!(with(issuer), one(&format!("issuer {issuer:?}"), problem), "{issuer}");
+        assert_eq!(with(issuer), one(&format!("issuer {issuer:?}"), problem.clone()), "{issuer}");
+        let discovered = errors_of(Issuer::oidc(issuer));
+        assert_eq!(discovered, one(&format!("issuer {issuer:?}"), problem), "{issuer}");
     }
+    assert_eq!(with("https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"), []);
+    assert_eq!(with("https://login.example.com/common/v2.0"), []);
+    let error = Validator::new(Api::new(AUDIENCE, Issuer::oidc("id.example.com"))).expect_err("no scheme").to_string();
+    let expected = "not an absolute https URL; write it like `https://login.example.com`";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]
