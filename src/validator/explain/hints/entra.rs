@@ -1,7 +1,8 @@
 //! The hints for tokens of Microsoft Entra ID. The rules of the [table](super::table) apply.
 
 use crate::rejection::{IssuerError, KeyNotFoundError, Rejection};
-use crate::validator::explain::hints::table::{Hint, rejection, unverified};
+use crate::token::Claim;
+use crate::validator::explain::hints::table::{Hint, Unverified, rejection, unverified};
 
 /// The hints, after those of the table.
 pub(super) const HINTS: &[Hint] = &[
@@ -18,7 +19,17 @@ pub(super) const HINTS: &[Hint] = &[
         "a token of version 1: set requestedAccessTokenVersion of the API's app registration to 2",
         |rejection, token| {
             *rejection == Rejection::Issuer(IssuerError::Unknown { difference: None })
-                && token.core.routes.is_rejected_v1(token.payload)
+                && (token.core.routes.is_rejected_v1(token.payload) || is_v1_of_listed(token))
         },
     ),
 ];
+
+/// Returns whether `iss` is that of version 1 for a tenant whose `iss` of version 2 is configured.
+fn is_v1_of_listed(token: Unverified<'_>) -> bool {
+    let issuer = token.payload.text(Claim::Iss).ok();
+    let tenant = issuer.and_then(|issuer| issuer.strip_prefix("https://sts.windows.net/")?.strip_suffix('/'));
+    tenant.is_some_and(|tenant| {
+        let version_2 = format!("https://login.microsoftonline.com/{tenant}/v2.0");
+        token.core.routes.issuers_named(&version_2).next().is_some()
+    })
+}

@@ -3,6 +3,7 @@
 //! The log line of a rejection, [`explain`](crate::Validator::explain) and [`Validator::hint`] use the same table;
 //! [`Rejection::hint`] uses only the rows that need nothing but the rejection. No hint changes a decision or reaches a client.
 
+mod audience;
 mod entra;
 mod introspection;
 mod requirement;
@@ -172,7 +173,13 @@ fn find(applies: impl Fn(&Condition) -> bool) -> Option<&'static str> {
 
 /// Returns all rows. If several apply, the first is used.
 fn all() -> impl Iterator<Item = &'static Hint> {
-    HINTS.iter().chain(entra::HINTS).chain(introspection::HINTS).chain(requirement::HINTS).chain(tenants::HINTS)
+    HINTS
+        .iter()
+        .chain(audience::HINTS)
+        .chain(entra::HINTS)
+        .chain(introspection::HINTS)
+        .chain(requirement::HINTS)
+        .chain(tenants::HINTS)
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl<'u> Unverified<'u> {
     }
 
     /// Returns the `iss` of the token, if it is configured.
-    fn known_issuer(self) -> Option<&'u str> {
+    pub(super) fn known_issuer(self) -> Option<&'u str> {
         let found = self.core.find_ignoring_host(self.payload, self.header.algorithm());
         self.payload.text(Claim::Iss).ok().filter(|_| matches!(found, Ok(Found::Known(_))))
     }
@@ -76,7 +76,7 @@ impl<'u> Unverified<'u> {
         self.core.rules.is_marked_as_id_token(input)
     }
 
-    fn has_audience(self, matches_audience: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn has_audience(self, matches_audience: impl Fn(&str) -> bool) -> bool {
         Audience::new(self.payload).iter().any(|audience| matches_audience(&audience))
     }
 
@@ -397,7 +397,7 @@ fn differs_by(rejection: &Rejection, difference: IssuerDifference) -> bool {
     *rejection == Rejection::Issuer(IssuerError::Unknown { difference: Some(difference) })
 }
 
-fn is_claim(rejection: &Rejection, is: impl Fn(&ClaimError) -> bool) -> bool {
+pub(super) fn is_claim(rejection: &Rejection, is: impl Fn(&ClaimError) -> bool) -> bool {
     matches!(rejection, Rejection::UnverifiedClaims(error) | Rejection::Claims(error) if is(error))
 }
 
@@ -406,7 +406,7 @@ fn is_algorithm(rejection: &Rejection, is: impl Fn(Algorithm) -> bool) -> bool {
 }
 
 /// Returns the error of `aud`, if that is the reason.
-fn audience(rejection: &Rejection) -> Option<ClaimErrorReason> {
+pub(super) fn audience(rejection: &Rejection) -> Option<ClaimErrorReason> {
     match rejection {
         Rejection::UnverifiedClaims(ClaimError::Audience(reason)) | Rejection::Claims(ClaimError::Audience(reason)) => {
             Some(*reason)

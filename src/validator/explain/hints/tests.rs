@@ -399,7 +399,12 @@ fn entra_cases() -> Vec<Case> {
     let other = server.add_custom_domain("https://sts.windows.net/66666666-2222-3333-4444-555555555555/");
     let tenants = EntraTenants::only([tenant]).with_static_keys(KeySet::from_jwks(server.jwks()));
     let text = "a token of version 1: set requestedAccessTokenVersion of the API's app registration to 2";
-    vec![case(text, &validator(Api::new(AUDIENCE, Issuer::entra(tenants))), server.token(), other.token())]
+    let version_2 = format!("https://login.microsoftonline.com/{tenant}/v2.0");
+    let listed = Issuer::static_keys(version_2, KeySet::from_jwks(server.jwks()));
+    vec![
+        case(text, &validator(Api::new(AUDIENCE, Issuer::entra(tenants))), server.token(), other.token()),
+        case(text, &validator(Api::new(AUDIENCE, listed)), server.token(), other.token()),
+    ]
 }
 
 fn client_cases() -> Vec<Case> {
@@ -418,6 +423,12 @@ fn client_cases() -> Vec<Case> {
             &plain,
             token().audience("x").claim("at_hash", "h"),
             token().audience("x").claim("nonce", "n"),
+        ),
+        case(
+            "the token lacks the claim with the client: if the server writes another one, such as cid of Okta, set with_client_claim",
+            &clients,
+            token().audience(AUDIENCE).without("azp").claim("cid", "web"),
+            token().audience(AUDIENCE).claim("azp", "other"),
         ),
         case(
             "nonce, which Auth0 writes into ID tokens: the client must send the access token",
@@ -483,6 +494,12 @@ fn audience_cases() -> Vec<Case> {
             &keycloak_validator,
             keycloak.token().audience("account"),
             keycloak.token().audience("accounts"),
+        ),
+        case(
+            "aud is the issuer, not this API: the client must request a token for the API (Okta: from a custom authorization server)",
+            &keycloak_validator,
+            keycloak.token().audience("https://id.test/realms/shop/"),
+            keycloak.token().audience("https://id.test/realms"),
         ),
         case(
             "aud names the client and not the API: the client must request a token for the API",
