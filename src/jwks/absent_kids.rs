@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::OnceLock;
 
 use moka::sync::Cache;
 
@@ -18,10 +19,11 @@ use crate::keys::KeyTable;
 /// Clients choose the kids. Only a keyed hash of each is stored, and the number of entries is limited. If a client fills the
 /// cache, other kids are evicted, and count as new again: the cool-down then limits their fetches as before.
 pub(super) struct AbsentKids {
-    /// The map evicts entries by use and by the machine's clock. An evicted kid counts as new again.
+    /// The map evicts entries by use and by the machine's clock. An evicted kid counts as new again. It takes 75 KB also while it is
+    /// empty, so it is created for the first such kid.
     ///
     /// Each value is the generation of the fetch that was in flight at the first token with the kid, or of the last one.
-    first_seen: Cache<KidHash, u64>,
+    first_seen: OnceLock<Cache<KidHash, u64>>,
     hasher: RandomState,
 }
 
@@ -32,9 +34,7 @@ pub(super) struct KidHash(u64);
 
 impl AbsentKids {
     pub(super) fn new() -> Self {
-        let first_seen =
-            Cache::builder().max_capacity(defaults::MAX_ABSENT_KIDS).time_to_idle(defaults::ABSENT_KID_IDLE).build();
-        Self { first_seen, hasher: RandomState::new() }
+        Self { first_seen: OnceLock::new(), hasher: RandomState::new() }
     }
 
     pub(super) fn hash(&self, kid: &str) -> KidHash {
@@ -51,11 +51,12 @@ impl AbsentKids {
             Activity::Fetching { cause, .. } if cause.bypasses_caches() => status.generation,
             _ => status.confirmed_generation,
         };
-        match self.first_seen.get(&kid) {
+        let first_seen = self.first_seen.get_or_init(new_map);
+        match first_seen.get(&kid) {
             Some(generation) if looked_for > generation => KidHistory::Absent,
             Some(_) => KidHistory::New,
             None => {
-                self.first_seen.insert(kid, status.generation);
+                first_seen.insert(kid, status.generation);
                 KidHistory::New
             }
         }
@@ -64,14 +65,21 @@ impl AbsentKids {
     /// Forgets the kids that a published key set has. If a later one lacks such a kid, for example because an HTTP cache is late,
     /// it counts as new again.
     pub(super) fn forget_published(&self, table: &KeyTable) {
-        table.kids().for_each(|kid| self.first_seen.invalidate(&self.hash(kid)));
+        if let Some(first_seen) = self.first_seen.get() {
+            table.kids().for_each(|kid| first_seen.invalidate(&self.hash(kid)));
+        }
     }
 
     /// Returns whether a token with a `kid` that `table` lacks has arrived since the fetch of this generation started.
     pub(super) fn has_missing(&self, generation: u64, table: &KeyTable) -> bool {
+        let Some(first_seen) = self.first_seen.get() else { return false };
         let published: HashSet<_> = table.kids().map(|kid| self.hash(kid)).collect();
-        self.first_seen.iter().any(|(kid, seen)| seen >= generation && !published.contains(&kid))
+        first_seen.iter().any(|(kid, seen)| seen >= generation && !published.contains(&kid))
     }
+}
+
+fn new_map() -> Cache<KidHash, u64> {
+    Cache::builder().max_capacity(defaults::MAX_ABSENT_KIDS).time_to_idle(defaults::ABSENT_KID_IDLE).build()
 }
 
 impl fmt::Debug for AbsentKids {
@@ -134,14 +142,15 @@ mod tests {
                 assert_eq!(absent_kids.check(ambient, status(2, 2)), KidHistory::Absent, "after {random}");
             }
         }
-        absent_kids.first_seen.run_pending_tasks();
-        let entries = absent_kids.first_seen.entry_count();
+        let first_seen = absent_kids.first_seen.get().expect("a map");
+        first_seen.run_pending_tasks();
+        let entries = first_seen.entry_count();
         assert!((1..=defaults::MAX_ABSENT_KIDS).contains(&entries), "{entries}");
     }
 
     #[test]
     fn forgets_a_kid_ten_minutes_after_its_last_token() {
-        let policy = AbsentKids::new().first_seen.policy();
+        let policy = new_map().policy();
         assert_eq!((policy.time_to_idle(), policy.time_to_live()), (Some(defaults::ABSENT_KID_IDLE), None));
         assert_eq!(defaults::ABSENT_KID_IDLE.as_secs(), 600);
     }

@@ -32,6 +32,7 @@ pub(crate) enum Answer {
 #[derive(Clone)]
 pub(crate) struct Realms {
     pub(crate) clock: FakeClock,
+    algorithm: Algorithm,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -50,7 +51,11 @@ pub(crate) fn iss(realm: &str) -> String {
 
 impl Realms {
     pub(crate) fn new<'r>(realms: impl IntoIterator<Item = &'r str>) -> Self {
-        let this = Self { clock: FakeClock::new(), inner: Arc::default() };
+        Self::signing_with(Algorithm::ES256, realms)
+    }
+
+    pub(crate) fn signing_with<'r>(algorithm: Algorithm, realms: impl IntoIterator<Item = &'r str>) -> Self {
+        let this = Self { clock: FakeClock::new(), algorithm, inner: Arc::default() };
         realms.into_iter().for_each(|realm| this.create(realm));
         this
     }
@@ -61,7 +66,7 @@ impl Realms {
 
     /// Creates a realm at the server that the application knows.
     pub(crate) fn create(&self, realm: &str) {
-        let server = TestIssuer::named(&iss(realm)).with_algorithms([Algorithm::ES256]).with_clock(self.clock.clone());
+        let server = TestIssuer::named(&iss(realm)).with_algorithms([self.algorithm]).with_clock(self.clock.clone());
         self.inner().servers.insert(realm.to_owned(), server);
         self.set(realm, Answer::Known);
     }
@@ -104,7 +109,7 @@ impl Realms {
     }
 
     pub(crate) fn tenants_matching(&self, pattern: &str) -> Tenants {
-        let (resolving, reporting) = (self.clone(), self.clone());
+        let (resolving, reporting, algorithm) = (self.clone(), self.clone(), self.algorithm);
         let tenants = Tenants::matching(pattern).resolved_by(move |claimed| {
             let realm = claimed.capture("realm").expect("a capture").to_owned();
             let answer = {
@@ -115,7 +120,7 @@ impl Realms {
             async move {
                 match answer {
                     Answer::Known => {
-                        Ok(Some(Tenant::new(Issuer::oidc(claimed.issuer()).with_algorithms([Algorithm::ES256]))))
+                        Ok(Some(Tenant::new(Issuer::oidc(claimed.issuer()).with_algorithms([algorithm]))))
                     }
                     Answer::Unknown => Ok(None),
                     Answer::Fail => Err("the database does not respond".into()),

@@ -157,8 +157,8 @@ impl Tenants {
         TenantNames(Names::Predicate(Arc::new(is_allowed)))
     }
 
-    /// Sets the largest number of tenants that are known at a time, from 1 to 100,000. Default: 1,000. A tenant takes less than
-    /// 128 KB with a key set of one key.
+    /// Sets the largest number of tenants that are known at a time, from 1 to 100,000. Default: 1,000. A tenant takes about
+    /// 9 KB with a key set of one RSA key.
     ///
     /// If another one is added, the tenant that was not used for the longest time is displaced. It is looked up again at its next
     /// token. In addition, up to an eighth of this number, or those of 6 s but at most 64 if that is more, may be tenants whose
