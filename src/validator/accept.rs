@@ -106,11 +106,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return decision;
         }
         validation.postponed();
-        match self.try_validate(token, context) {
-            Decision::Pending(Pending::Key(key)) => {
-                let awaited = self.wait_for_keys(&key).await;
-                self.decide_with_keys(token, context, &key, awaited)
-            }
+        match self.decide_later(token, context).await {
             // The tenant is gone already.
             Decision::Pending(Pending::Tenant(pending)) => {
                 let validation = Validation::waiting(&*self.core.clock);

@@ -1,7 +1,6 @@
 //! `CustomDomains`: the task that renews the custom domains of an issuer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,18 +11,17 @@ use crate::config::DomainList;
 use crate::defaults;
 use crate::fetch::{catch_panic, within};
 use crate::telemetry::custom_domains;
+use crate::validator::one_task::OneTask;
 
 /// Renews the custom domains of one issuer while the validator exists.
 pub(super) struct CustomDomains {
     shared: Arc<Shared>,
-    /// Dropped with the validator, which ends the task.
-    validator: watch::Sender<()>,
+    task: OneTask,
 }
 
 struct Shared {
     list: DomainList,
     clock: Arc<dyn Clock>,
-    is_running: AtomicBool,
     /// Changes at each end of a call of the source.
     called: watch::Sender<()>,
 }
@@ -32,23 +30,15 @@ impl CustomDomains {
     /// Creates the handle, and starts the task if a tokio runtime is current.
     pub(super) fn new(list: DomainList, clock: Arc<dyn Clock>) -> Self {
         list.set_clock(Arc::clone(&clock));
-        let shared = Shared { list, clock, is_running: AtomicBool::new(false), called: watch::Sender::new(()) };
-        let domains = Self { shared: Arc::new(shared), validator: watch::Sender::new(()) };
+        let shared = Shared { list, clock, called: watch::Sender::new(()) };
+        let domains = Self { shared: Arc::new(shared), task: OneTask::new() };
         domains.ensure_running();
         domains
     }
 
     /// Starts the task if none runs and a tokio runtime is current.
     pub(super) fn ensure_running(&self) {
-        if self.shared.is_running.load(Ordering::Relaxed) {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else { return };
-        if !self.shared.is_running.swap(true, Ordering::SeqCst) {
-            // Created before the task is spawned: a runtime that is shutting down drops the task without polling it.
-            let running = Running(Arc::clone(&self.shared));
-            drop(runtime.spawn(renew(running, self.validator.subscribe())));
-        }
+        self.task.ensure_running(|| renew(Arc::clone(&self.shared)));
     }
 
     /// Waits until the domains are known, at most until `deadline`, and not outside a tokio runtime. Returns whether they are.
@@ -70,21 +60,11 @@ impl CustomDomains {
     }
 }
 
-/// Allows another task at the end of this one.
-struct Running(Arc<Shared>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.is_running.store(false, Ordering::SeqCst);
-    }
-}
-
-/// Calls the source at regular intervals, and sooner after a failure, until the validator is dropped.
-async fn renew(running: Running, mut validator: watch::Receiver<()>) {
-    let shared = &*running.0;
+/// Calls the source at regular intervals, and sooner after a failure.
+async fn renew(shared: Arc<Shared>) {
     let mut failures = 0_u32;
     loop {
-        let outcome = call_source(shared).await;
+        let outcome = call_source(&shared).await;
         let pause = match outcome {
             Ok(()) => {
                 failures = 0;
@@ -95,12 +75,9 @@ async fn renew(running: Running, mut validator: watch::Receiver<()>) {
                 pause_after(failures)
             }
         };
-        report(shared, outcome);
+        report(&shared, outcome);
         shared.called.send_replace(());
-        let timer = shared.clock.sleep_until(shared.clock.monotonic().saturating_add(pause));
-        if within(validator.changed(), timer).await.is_some() {
-            return;
-        }
+        shared.clock.sleep_until(shared.clock.monotonic().saturating_add(pause)).await;
     }
 }
 

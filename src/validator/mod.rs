@@ -13,6 +13,7 @@ mod grace;
 mod header_cache;
 mod introspect;
 mod log_limit;
+mod one_task;
 mod possession;
 mod token_cache;
 mod routing;
@@ -264,14 +265,19 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         context: &RequestContext,
     ) -> Result<Claims<C>, Rejection> {
-        let decision = match self.try_validate(token, context) {
+        let decision = self.decide_later(token, context).await;
+        self.settle(token, context, decision).await.map(|validated| validated.claims)
+    }
+
+    /// Decides, and waits for the key of the token if that is needed.
+    async fn decide_later(&self, token: &Credential<'_>, context: &RequestContext) -> Decision<C> {
+        match self.try_validate(token, context) {
             Decision::Pending(Pending::Key(key)) => {
                 let awaited = self.wait_for_keys(&key).await;
                 self.decide_with_keys(token, context, &key, awaited)
             }
             decision => decision,
-        };
-        self.settle(token, context, decision).await.map(|validated| validated.claims)
+        }
     }
 
     /// Waits for the key that a decision needs. The future contains no copy of the token.

@@ -21,7 +21,6 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use self::registry::Registry;
 pub(super) use self::registry::TenantParts;
@@ -31,14 +30,14 @@ use crate::config::{ClaimedIssuer, TenantError, TenantPolicy};
 use crate::jwks::AfterFetch;
 use crate::rejection::IssuerError;
 use crate::telemetry::Label;
+use crate::validator::one_task::OneTask;
 
 /// The tenants of one rule of a validator.
 pub(super) struct TenantGroup {
     /// The name of the rule: the label of all its tenants in metrics, so that tenants do not create time series.
     pub(super) label: Label,
     registry: Arc<Registry>,
-    /// Dropped with the validator, which ends the task.
-    validator: watch::Sender<()>,
+    keeper: OneTask,
 }
 
 /// The tenant of a claimed `iss`.
@@ -53,7 +52,7 @@ pub(super) enum Lookup {
 impl TenantGroup {
     pub(super) fn new(parts: TenantParts) -> Self {
         let label = Label::new(Cow::Owned(parts.policy.label.to_string()));
-        Self { label, registry: Arc::new(Registry::new(parts)), validator: watch::Sender::new(()) }
+        Self { label, registry: Arc::new(Registry::new(parts)), keeper: OneTask::new() }
     }
 
     pub(super) fn policy(&self) -> &TenantPolicy {
@@ -113,7 +112,7 @@ impl TenantGroup {
     }
 
     fn ensure_running(&self) {
-        keeper::ensure_running(&self.registry, &self.validator);
+        self.keeper.ensure_running(|| keeper::keep(Arc::clone(&self.registry)));
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
@@ -46,7 +45,6 @@ pub(super) struct Registry {
     /// The calls of the resolver for unknown names that are in flight.
     pub(super) calls: Mutex<Calls>,
     pub(super) waiters: Semaphore,
-    pub(super) is_kept: AtomicBool,
     /// Wakes the keeper.
     pub(super) wake: Notify,
     after_fetch: Mutex<Vec<Weak<dyn AfterFetch>>>,
@@ -71,7 +69,6 @@ impl Registry {
             denied: DenyLists::default(),
             calls: Mutex::default(),
             waiters: Semaphore::new(defaults::MAX_WAITERS),
-            is_kept: AtomicBool::new(false),
             wake: Notify::new(),
             after_fetch: Mutex::default(),
             rng: Mutex::new(Rng::seeded()),
