@@ -348,6 +348,9 @@ pub(crate) const MAX_KID_HISTORY: usize = 1000;
 /// publishes new private keys at every refresh. The oldest keys are evicted first, those of the latest set never.
 pub(crate) const MAX_COMPROMISED_KEYS: usize = 1000;
 
+/// Most compromised keys of tenants that are not in use, for all of them. They take some 60 bytes each.
+pub(crate) const MAX_UNUSED_COMPROMISED_KEYS: usize = 10_000;
+
 /// Most private keys that the scan of one document returns, and most public keys: those of ten sets of the largest size.
 pub(crate) const MAX_SCANNED_KEYS: usize = 1000;
 
@@ -580,6 +583,9 @@ pub(crate) const FAILED_TENANT_TTL: Duration = Duration::from_secs(1);
 
 /// Most unknown `iss` values that are remembered. They take some 100 bytes each.
 pub(crate) const MAX_UNKNOWN_TENANTS: u64 = 10_000;
+
+/// Most names of removed tenants that are remembered, so that their stored keys are not used. They take some 100 bytes each.
+pub(crate) const MAX_REMOVED_TENANTS: usize = 10_000;
 
 /// Time after which the keys of a tenant without requests are no longer fetched. They would expire by then, if nobody fetched them.
 pub(crate) const TENANT_IDLE: Duration = Duration::from_secs(3600);

@@ -1,7 +1,6 @@
 //! `DenyList`: the keys that the application has revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::defaults;
 use crate::jwks::history::History;
@@ -14,30 +13,15 @@ pub(super) struct DenyList {
     kids: BTreeMap<Box<str>, BTreeSet<Thumbprint>>,
     thumbprints: BTreeSet<Thumbprint>,
     /// The pairs of `kid` and key that the issuer has published.
-    history: History<NamedKey, { defaults::MAX_KID_HISTORY }>,
-}
-
-/// A deny list that several sources of one issuer share, one after the other. A clone shares it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SharedDenyList(Arc<Mutex<DenyList>>);
-
-impl SharedDenyList {
-    pub(super) fn lock(&self) -> MutexGuard<'_, DenyList> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns whether a source has the list, or something is denied. If no source has it, only what is denied stays in memory.
-    pub(crate) fn is_needed(&self) -> bool {
-        if Arc::strong_count(&self.0) > 1 {
-            return true;
-        }
-        let mut list = self.lock();
-        list.history = History::default();
-        !list.kids.is_empty() || !list.thumbprints.is_empty()
-    }
+    pub(super) history: History<NamedKey, { defaults::MAX_KID_HISTORY }>,
 }
 
 impl DenyList {
+    /// Returns whether nothing is denied.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kids.is_empty() && self.thumbprints.is_empty()
+    }
+
     /// Denies a `kid` and the keys that were published with it. Returns whether the `kid` was allowed before.
     ///
     /// `current` are the keys of the current key set: those of rejected sets may have evicted them from the history.
@@ -82,7 +66,7 @@ impl DenyList {
 
     /// Returns the keys of `table` that are not denied.
     pub(super) fn allowed(&self, table: &KeyTable) -> KeyTable {
-        if self.kids.is_empty() && self.thumbprints.is_empty() {
+        if self.is_empty() {
             return table.clone();
         }
         table.without(|kid, thumbprint| {

@@ -8,7 +8,7 @@ use crate::jwks::discovery::Rediscovery;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Rng;
 use crate::jwks::mailbox::{ReloadResult, Reply};
-use crate::jwks::operation::{CompromisedKeys, KeySummary};
+use crate::jwks::operation::KeySummary;
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::Refresh;
@@ -29,8 +29,6 @@ pub(super) struct DriverCore {
     pub(super) completed_replies: Vec<(Reply, ReloadResult)>,
     /// The skipped keys of the last key set as last reported, and whether that set was rejected.
     pub(super) reported_skips: (KeySummary, bool),
-    /// Keys whose private key has been published. Later key sets are used without them.
-    pub(super) compromised: Arc<CompromisedKeys>,
     /// The public part of the key set that is stored; `None` before the first one, and if there is no store.
     pub(super) document: Option<Arc<str>>,
     pub(super) save_state: SaveState,
@@ -68,7 +66,6 @@ impl DriverCore {
             queued_replies: Vec::new(),
             completed_replies: Vec::new(),
             reported_skips: Default::default(),
-            compromised: Arc::default(),
             document: None,
             save_state: SaveState::Saved,
             created,

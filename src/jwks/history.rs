@@ -36,6 +36,10 @@ impl<E: Ord + Clone, const LIMIT: usize> History<E, LIMIT> {
         self.entries.contains_key(entry)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
         self.entries.keys()
     }

@@ -96,6 +96,8 @@ pub enum KeyStoreOperation {
     Load,
     /// Saving keys after a fetch.
     Save,
+    /// Removing the keys of a tenant. Its failures are in the log and in metrics only: the key source is closed.
+    Remove,
 }
 
 impl KeyStoreOperation {
@@ -105,6 +107,7 @@ impl KeyStoreOperation {
         match self {
             Self::Load => "load",
             Self::Save => "save",
+            Self::Remove => "remove",
         }
     }
 }

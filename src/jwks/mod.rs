@@ -10,6 +10,7 @@
 
 mod absent_kids;
 mod after_fetch;
+mod blocked_keys;
 mod cause;
 mod deny_list;
 mod discovery;
@@ -44,8 +45,8 @@ mod wait;
 mod tests;
 
 pub(crate) use self::after_fetch::AfterFetch;
+pub(crate) use self::blocked_keys::{BlockedKeys, Unused};
 pub use self::cause::RefreshCause;
-pub(crate) use self::deny_list::SharedDenyList;
 pub(crate) use self::discovery::Discovery;
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReadyError, RefreshError};
@@ -53,12 +54,13 @@ pub use self::events::{KeyEvent, KeyEventKind, UnknownKidAction};
 pub(crate) use self::jitter::{Jitter, Rng, doubled};
 pub(crate) use self::key_epoch::{KeyEpoch, RingSerial};
 pub(crate) use self::key_ring::{KeyRing, KeyWaitError, WantedKey};
+pub(crate) use self::key_store::remove_tenant;
 pub use self::key_store::{FileKeyStore, KeyStore, KeyStoreFuture};
 pub use self::key_store_error::{KeyStoreError, KeyStoreOperation};
 pub(crate) use self::operation::discover_introspection_endpoint;
 pub(crate) use self::origin::Origin;
 pub use self::policy::{InitialFetch, RefreshPolicy, RefreshPolicyError};
 pub use self::secrets::{ReplaceSecretError, SecretSource};
-pub(crate) use self::shared::Imports;
+pub(crate) use self::shared::{Imports, StoredRecord, TenantImports};
 pub use self::source::KeySource;
 pub use self::status::{KeyState, KeyStatus};

@@ -13,11 +13,11 @@ use crate::defaults;
 use crate::fetch::Fetch;
 use crate::jwks::absent_kids::AbsentKids;
 use crate::jwks::after_fetch::AfterFetchList;
-use crate::jwks::deny_list::SharedDenyList;
+use crate::jwks::blocked_keys::BlockedKeys;
 use crate::jwks::driver_core::DriverCore;
 use crate::jwks::driver_status::{DriverStatus, KidHistory, Task};
 use crate::jwks::events::{Notifier, UnknownKidAction};
-use crate::jwks::key_store::KeyStore;
+use crate::jwks::key_store::{KeyStore, RecordName};
 use crate::jwks::mailbox::{Mailbox, Reply};
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
@@ -36,6 +36,9 @@ pub(super) struct Shared {
     pub(super) fetch: Arc<dyn Fetch>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) key_store: Option<Arc<dyn KeyStore>>,
+    pub(super) record_name: RecordName,
+    pub(super) stored_record: StoredRecord,
+    pub(super) blocked: BlockedKeys,
     pub(super) published: SnapshotStore,
     pub(super) driver_status: watch::Sender<DriverStatus>,
     pub(super) mailbox: Mailbox,
@@ -52,16 +55,34 @@ pub(super) struct Shared {
     late_from: AtomicU64,
 }
 
-/// Where keys come from besides fetches, which are revoked, and the tenants to which the issuer belongs.
+/// Where keys come from besides fetches, which are blocked already, and the tenant that the issuer is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Imports {
     /// The keys that are used until the first fetch has succeeded.
     pub(crate) initial_keys: Option<KeyTable>,
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
-    /// The name of the tenants in metrics, if the issuer is one of them.
-    pub(crate) group: Option<Arc<str>>,
-    /// The keys that are revoked already.
-    pub(crate) denied: SharedDenyList,
+    /// Present if the issuer is a tenant that is not known at start.
+    pub(crate) tenant: Option<TenantImports>,
+    pub(crate) blocked: BlockedKeys,
+}
+
+/// What a source must know if its issuer is a tenant.
+#[derive(Clone, Debug)]
+pub(crate) struct TenantImports {
+    /// The name of the tenants in metrics.
+    pub(crate) group: Arc<str>,
+    /// The `iss` of the tenant.
+    pub(crate) name: Arc<str>,
+    pub(crate) stored_record: StoredRecord,
+}
+
+/// Whether the key store may have the keys of another issuer with the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StoredRecord {
+    #[default]
+    Own,
+    /// An earlier tenant with this name was removed, and its record may be left.
+    MayBeForeign,
 }
 
 impl Shared {
@@ -74,16 +95,21 @@ impl Shared {
         imports: Imports,
     ) -> Self {
         let mut machine = Refresh::new(policy.clone());
-        let published = SnapshotStore::new(imports.denied);
+        let published = SnapshotStore::new(imports.blocked.clone());
         let now = Moment::now(&*clock);
         if let Some(table) = imports.initial_keys
             && let Some(times) = machine.import(Duration::ZERO, now.monotonic)
         {
-            published.replace(table, None, times, now.wall);
+            let compromised = imports.blocked.compromised();
+            published.replace(table.without(|_, key| compromised.contains(key)), None, times, now.wall);
         }
-        let source_label = match imports.group {
-            Some(group) => SourceLabel::Shared(group),
-            None => SourceLabel::Own(Arc::from(origin.label())),
+        let (source_label, record_name, stored_record) = match imports.tenant {
+            Some(TenantImports { group, name, stored_record }) => {
+                (SourceLabel::Shared(group), RecordName::of_tenant(&name), stored_record)
+            }
+            None => {
+                (SourceLabel::Own(Arc::from(origin.label())), RecordName::of_origin(&origin), StoredRecord::default())
+            }
         };
         let driver_status = DriverStatus::new(&machine, Task::Absent);
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
@@ -96,6 +122,9 @@ impl Shared {
             fetch,
             clock,
             key_store: imports.key_store,
+            record_name,
+            stored_record,
+            blocked: imports.blocked,
             published,
             driver_status: watch::Sender::new(driver_status),
             mailbox: Mailbox::default(),

@@ -7,7 +7,8 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
-use crate::jwks::deny_list::{DenyList, SharedDenyList};
+use crate::jwks::blocked_keys::BlockedKeys;
+use crate::jwks::deny_list::DenyList;
 use crate::jwks::freshness::{FreshnessState, StoredResponse, Times};
 use crate::jwks::operation::CompromisedKeys;
 use crate::keys::{KeyTable, NamedKey, SkippedKey, Thumbprint};
@@ -74,8 +75,8 @@ pub(super) struct SnapshotStore {
 struct Writer {
     /// The key set as the issuer published it, denied keys included.
     published: KeyTable,
-    /// Locked only while the writer is locked.
-    denied: SharedDenyList,
+    /// The deny list in it is locked only while the writer is locked.
+    blocked: BlockedKeys,
     stored: Option<StoredResponse>,
     skipped: Arc<[SkippedKey]>,
     closed: bool,
@@ -90,12 +91,12 @@ pub(super) enum Remaining {
 
 impl SnapshotStore {
     /// Creates a store with an empty snapshot, which is never usable.
-    pub(super) fn new(denied: SharedDenyList) -> Self {
+    pub(super) fn new(blocked: BlockedKeys) -> Self {
         let published = KeyTable::from_secrets(Vec::new());
         let empty =
             Snapshot { table: published.clone(), epoch: 0, times: Times::NEVER, confirmed_wall: Timestamp::UNIX_EPOCH };
         let skipped = Arc::default();
-        let writer = Writer { published, denied, stored: None, skipped, closed: false };
+        let writer = Writer { published, blocked, stored: None, skipped, closed: false };
         Self { current: ArcSwap::from_pointee(empty), writer: Mutex::new(writer) }
     }
 
@@ -147,7 +148,7 @@ impl SnapshotStore {
     /// Publishes a newly loaded key set.
     pub(super) fn replace(&self, table: KeyTable, stored: Option<StoredResponse>, times: Times, wall: Timestamp) {
         let mut writer = self.writer();
-        writer.denied.lock().record(table.named_keys());
+        writer.blocked.denied().record(table.named_keys());
         writer.published = table;
         writer.stored = stored;
         self.publish(&writer, times, wall);
@@ -157,7 +158,7 @@ impl SnapshotStore {
     pub(super) fn record_rejected(&self, keys: Vec<NamedKey>) {
         if !keys.is_empty() {
             let writer = self.writer();
-            writer.denied.lock().record(keys);
+            writer.blocked.denied().record(keys);
             self.republish(&writer);
         }
     }
@@ -185,7 +186,7 @@ impl SnapshotStore {
     /// Denies a `kid` and the keys that were published with it, now and in every later key set.
     pub(super) fn deny_kid(&self, kid: &str) {
         let writer = self.writer();
-        let is_new = writer.denied.lock().deny_kid(kid, &writer.published.named_keys());
+        let is_new = writer.blocked.denied().deny_kid(kid, &writer.published.named_keys());
         if is_new {
             self.republish(&writer);
         }
@@ -208,7 +209,7 @@ impl SnapshotStore {
 
     fn update_denied(&self, update: impl FnOnce(&mut DenyList) -> bool) {
         let writer = self.writer();
-        let is_changed = update(&mut writer.denied.lock());
+        let is_changed = update(&mut writer.blocked.denied());
         if is_changed {
             self.republish(&writer);
         }
@@ -231,7 +232,7 @@ impl SnapshotStore {
     fn publish(&self, writer: &Writer, times: Times, confirmed_wall: Timestamp) {
         let before = self.load();
         let times = if writer.closed { Times::NEVER } else { times };
-        let table = writer.denied.lock().allowed(&writer.published);
+        let table = writer.blocked.denied().allowed(&writer.published);
         let is_first = before.epoch == 0 && times != Times::NEVER;
         let (table, epoch) = if is_first || table.digest() != before.table.digest() {
             (table, before.epoch.saturating_add(1))
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn epoch_increases_exactly_when_the_keys_change() {
-        let published = SnapshotStore::new(SharedDenyList::default());
+        let published = SnapshotStore::new(BlockedKeys::default());
         assert_eq!(published.load().epoch, 0);
         published.replace(table(&jwks(&["a"])), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
@@ -284,7 +285,7 @@ mod tests {
 
     #[test]
     fn denied_key_is_unusable_until_it_is_allowed() {
-        let published = SnapshotStore::new(SharedDenyList::default());
+        let published = SnapshotStore::new(BlockedKeys::default());
         published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
         published.deny_kid("a");
         assert!(!knows(&published, "a") && knows(&published, "b"));
@@ -298,7 +299,7 @@ mod tests {
 
     #[test]
     fn denies_a_kid_before_the_first_keys() {
-        let published = SnapshotStore::new(SharedDenyList::default());
+        let published = SnapshotStore::new(BlockedKeys::default());
         published.deny_kid("a");
         assert_eq!(published.load().epoch, 0);
         published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
@@ -307,14 +308,14 @@ mod tests {
 
     #[test]
     fn accepted_empty_set_is_the_first_epoch() {
-        let published = SnapshotStore::new(SharedDenyList::default());
-        published.replace(SnapshotStore::new(SharedDenyList::default()).published_table(), None, times(1), WALL);
+        let published = SnapshotStore::new(BlockedKeys::default());
+        published.replace(SnapshotStore::new(BlockedKeys::default()).published_table(), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
     }
 
     #[test]
     fn keys_are_unusable_after_close() {
-        let published = SnapshotStore::new(SharedDenyList::default());
+        let published = SnapshotStore::new(BlockedKeys::default());
         published.replace(table(&jwks(&["a"])), None, times(1), WALL);
         assert!(published.load().is_usable(START));
         published.close();
@@ -329,7 +330,7 @@ mod tests {
 
     #[test]
     fn age_is_the_larger_of_both_clocks() {
-        let published = SnapshotStore::new(SharedDenyList::default());
+        let published = SnapshotStore::new(BlockedKeys::default());
         published.replace(table(&jwks(&["a"])), None, times(0), WALL);
         let age = |now| published.load().age(now);
         let hours = |hours: u64| hours * 3600;
@@ -348,7 +349,7 @@ mod tests {
 
     #[test]
     fn counted_suspension_stays_when_the_wall_clock_is_set_back() {
-        let published = SnapshotStore::new(SharedDenyList::default());
+        let published = SnapshotStore::new(BlockedKeys::default());
         assert_eq!(published.count_suspension(after(WALL, 100, 0)), None, "there are no keys yet");
         published.replace(table(&jwks(&["a"])), None, times(0), WALL);
         assert_eq!(published.count_suspension(after(WALL, 10, 10)), None);

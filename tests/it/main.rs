@@ -79,6 +79,7 @@ mod stored_keys;
 mod threat_model;
 mod tenant_cases;
 mod tenant_changes;
+mod tenant_keys;
 mod tenant_scale;
 mod tenants;
 mod tenants_fixture;

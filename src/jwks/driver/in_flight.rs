@@ -111,12 +111,7 @@ impl Driver<'_> {
         if self.shared.policy.private_keys == PrivateKeys::Accepted {
             return;
         }
-        let compromised = {
-            let core = &mut *self.shared.core();
-            let known = Arc::make_mut(&mut core.compromised);
-            known.record(key_report.compromised());
-            Arc::clone(&core.compromised)
-        };
+        let compromised = self.shared.blocked.record_compromised(key_report.compromised());
         if result.is_err() {
             self.remove_compromised_from_store();
             if self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
@@ -263,7 +258,7 @@ fn operation(shared: &Shared, core: &mut DriverCore, deadline: Monotonic) -> Ope
         exchange,
         policy: Arc::clone(policy),
         algorithms: Arc::clone(&shared.algorithms),
-        compromised: Arc::clone(&core.compromised),
+        compromised: shared.blocked.compromised(),
         export: if shared.key_store.is_some() { Export::Always } else { Export::Never },
     }
 }

@@ -9,10 +9,11 @@ use crate::fetch::{catch_panic, within};
 use crate::jwks::driver::{Driver, Loaded, Pending};
 use crate::jwks::driver_core::{DriverCore, SaveState};
 use crate::jwks::events::KeyEventKind;
-use crate::jwks::key_store::{Record, StoredKeys, record_name};
+use crate::jwks::key_store::{Record, StoredKeys};
 use crate::jwks::key_store_error::{KeyStoreError, KeyStoreOperation};
+use crate::jwks::operation::CompromisedKeys;
 use crate::jwks::policy::Staleness;
-use crate::jwks::shared::Shared;
+use crate::jwks::shared::{Shared, StoredRecord};
 use crate::keys;
 use crate::telemetry;
 
@@ -39,9 +40,10 @@ impl Driver<'_> {
         let Some(store) = shared.key_store.clone().filter(|_| shared.policy.staleness != Staleness::Strict) else {
             return;
         };
-        if shared.core().machine.has_fetched() {
+        if shared.core().machine.has_fetched() || shared.stored_record == StoredRecord::MayBeForeign {
             return;
         }
+        let name = shared.record_name.clone();
         let (origin, policy, algorithms) =
             (shared.origin.clone(), Arc::clone(&shared.policy), Arc::clone(&shared.algorithms));
         // A load that outlasts the first fetch would be of no use to the requests that wait.
@@ -51,7 +53,7 @@ impl Driver<'_> {
         let limit = max_record_bytes(shared);
         self.load = Some(Box::pin(async move {
             let load = async move {
-                let Some(record) = store.load(&record_name(&origin), limit).await? else { return Ok(None) };
+                let Some(record) = store.load(name.as_str(), limit).await? else { return Ok(None) };
                 if record.len() > limit {
                     return Err(KeyStoreError::TooLarge);
                 }
@@ -96,7 +98,8 @@ impl Driver<'_> {
             self.save = None;
             core.save_state = SaveState::Due;
         }
-        if core.save_state != SaveState::Due {
+        // A closed source may be that of a removed tenant, whose record is removed.
+        if core.save_state != SaveState::Due || shared.is_closing() {
             return;
         }
         let Some((document, endpoint)) = core.document.clone().zip(core.endpoint.as_ref()) else { return };
@@ -107,8 +110,8 @@ impl Driver<'_> {
             length if length > max_record_bytes(shared) => Err(KeyStoreError::TooLarge),
             _ => Ok(record),
         });
-        let (store, name) = (Arc::clone(store), record_name(&shared.origin));
-        let save = async move { store.save(&name, record?).await };
+        let (store, name) = (Arc::clone(store), shared.record_name.clone());
+        let save = async move { store.save(name.as_str(), record?).await };
         let future = Box::pin(async move { catch_panic(save).await.unwrap_or(Err(KeyStoreError::Panic)) });
         let late_at = Some(now.monotonic.saturating_add(defaults::KEY_STORE_TIMEOUT));
         let dropped_at = now.monotonic.saturating_add(defaults::KEY_STORE_SAVE_LIMIT);
@@ -129,19 +132,19 @@ impl Driver<'_> {
     /// Removes compromised keys from the stored set, so that they are not used after a restart.
     pub(super) fn remove_compromised_from_store(&self) {
         if self.shared.key_store.is_some() {
-            remove_compromised(&mut self.shared.core());
+            remove_compromised(&mut self.shared.core(), &self.shared.blocked.compromised());
         }
     }
 }
 
 /// Removes compromised keys from the set to store. If no set is known, the store may still have one with these keys, so an
 /// empty set replaces it.
-fn remove_compromised(core: &mut DriverCore) {
-    if core.compromised.iter().next().is_none() {
+fn remove_compromised(core: &mut DriverCore, compromised: &CompromisedKeys) {
+    if compromised.len() == 0 {
         return;
     }
     let document = core.document.as_deref().unwrap_or_default();
-    let rest = keys::public_jwks(document.as_bytes(), |thumbprint| !core.compromised.contains(thumbprint));
+    let rest = keys::public_jwks(document.as_bytes(), |thumbprint| !compromised.contains(thumbprint));
     let rest = rest.unwrap_or_else(|| EMPTY_SET.to_owned());
     if rest != document {
         core.document = Some(Arc::from(rest));
@@ -159,7 +162,8 @@ fn import(shared: &Shared, stored: StoredKeys, core: &mut DriverCore) -> Result<
     if record.confirmed_at > wall {
         return Err(KeyStoreError::FromFuture);
     }
-    let table = table.without(|_, thumbprint| core.compromised.contains(thumbprint));
+    let compromised = shared.blocked.compromised();
+    let table = table.without(|_, thumbprint| compromised.contains(thumbprint));
     if table.usable() == 0 {
         return Err(KeyStoreError::NoUsableKeys);
     }
@@ -168,7 +172,7 @@ fn import(shared: &Shared, stored: StoredKeys, core: &mut DriverCore) -> Result<
     let usable = table.usable();
     shared.published.replace(table, None, times, record.confirmed_at);
     core.document = Some(record.document);
-    remove_compromised(core);
+    remove_compromised(core, &compromised);
     core.pending_events.push(KeyEventKind::StoredKeysLoaded { usable, age });
     Ok(())
 }

@@ -1,22 +1,23 @@
 //! `FileKeyStore`: key sets in the files of one directory.
 
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder, DirEntry, File, Metadata, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::jwks::key_store::changes::{Change, Changes};
+use crate::jwks::key_store::record::TENANT_PREFIX;
 use crate::jwks::key_store::{KeyStore, KeyStoreFuture};
 use crate::jwks::key_store_error::KeyStoreError;
 
-/// Stores key sets in a directory: one file for each issuer. Clones share the directory.
+/// Stores key sets in a directory: one file for each issuer. Clones share the directory. The file of a
+/// [tenant](crate::config::Tenants) is removed with the tenant, and if it was not written for 30 days.
 ///
 /// On Unix, a new directory has the mode 0700 and a file the mode 0600. A file is replaced as a whole: a new one is written and
 /// synchronized, and then renamed. Several processes may use one directory. Files are read and written on threads outside of the
@@ -48,11 +49,7 @@ pub struct FileKeyStore {
     directory: Arc<Path>,
     /// The user of this process.
     user: u32,
-    /// The number of saves that were started.
-    saves: Arc<AtomicU64>,
-    /// The number of the last save that was written, by name. The lock is held while a file is written, so that an earlier save
-    /// on a slower thread does not replace a later one.
-    written: Arc<Mutex<HashMap<Box<str>, u64>>>,
+    changes: Arc<Changes>,
 }
 
 impl FileKeyStore {
@@ -79,33 +76,53 @@ impl FileKeyStore {
             return denied("every user of the system may write to the directory; its mode should be 0700");
         }
         let created = create_file(&directory)?;
-        let user = owner(&created);
+        let (user, now) = (owner(&created), created.modified().ok());
         if is_untrusted(&metadata, user) {
             return denied("the directory belongs to another user");
         }
-        remove_abandoned(&directory, &created);
-        Ok(Self { directory: directory.into(), user, saves: Arc::default(), written: Arc::default() })
+        now.into_iter().for_each(|now| remove_abandoned(&directory, user, now));
+        Ok(Self { directory: directory.into(), user, changes: Arc::new(Changes::new(now)) })
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, KeyStoreError> {
-        if is_name(name) { Ok(self.directory.join(format!("{name}.json"))) } else { Err(KeyStoreError::InvalidName) }
+        if is_name(name) { Ok(self.directory.join(format!("{name}{RECORD}"))) } else { Err(KeyStoreError::InvalidName) }
     }
 
-    /// Replaces a file, unless the save with a higher number has replaced it already.
-    fn write(&self, name: &str, number: u64, record: &[u8]) -> Result<(), KeyStoreError> {
-        let path = self.path(name)?;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.get(name).is_some_and(|latest| *latest > number) {
-            return Ok(());
+    /// Replaces a file, unless a later change was made already.
+    fn write(&self, change: &Change, record: &[u8]) -> Result<(), KeyStoreError> {
+        let path = self.path(change.name())?;
+        let temporary = temporary_path(&self.directory, change.name());
+        change.apply(|cleaned_at| {
+            let written = write_new(&temporary, record).and_then(|written| {
+                fs::rename(&temporary, path)?;
+                Ok(written)
+            });
+            let written = written.inspect_err(|_| {
+                let _may_be_missing = fs::remove_file(&temporary);
+            })?;
+            self.clean(cleaned_at, written.modified().ok());
+            Ok(synchronize(&self.directory)?)
+        })
+    }
+
+    /// Removes a file, unless a later change was made already.
+    fn delete(&self, change: &Change) -> Result<(), KeyStoreError> {
+        let path = self.path(change.name())?;
+        change.apply(|_| match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed.and_then(|()| synchronize(&self.directory))?),
+        })
+    }
+
+    /// Removes old files from time to time.
+    fn clean(&self, cleaned_at: &mut Option<SystemTime>, now: Option<SystemTime>) {
+        let since = cleaned_at.zip(now).map(|(cleaned_at, now)| now.duration_since(cleaned_at).unwrap_or_default());
+        if let Some(now) = now
+            && since.is_none_or(|since| since >= CLEANING_INTERVAL)
+        {
+            *cleaned_at = Some(now);
+            remove_abandoned(&self.directory, self.user, now);
         }
-        let temporary = temporary_path(&self.directory, name);
-        let replaced = write_new(&temporary, record).and_then(|()| fs::rename(&temporary, path));
-        if let Err(error) = replaced {
-            let _may_be_missing = fs::remove_file(&temporary);
-            return Err(error.into());
-        }
-        written.insert(name.into(), number);
-        Ok(synchronize(&self.directory)?)
     }
 }
 
@@ -116,9 +133,13 @@ impl KeyStore for FileKeyStore {
     }
 
     fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()> {
-        let (store, name) = (self.clone(), Box::<str>::from(name));
-        let number = self.saves.fetch_add(1, Ordering::SeqCst);
-        on_thread(move || store.write(&name, number, &record))
+        let (store, change) = (self.clone(), self.changes.start(name));
+        on_thread(move || store.write(&change, &record))
+    }
+
+    fn remove(&self, name: &str) -> KeyStoreFuture<()> {
+        let (store, change) = (self.clone(), self.changes.start(name));
+        on_thread(move || store.delete(&change))
     }
 }
 
@@ -156,13 +177,21 @@ fn create_file(directory: &Path) -> io::Result<Metadata> {
     created
 }
 
-/// Removes the temporary files of this user that are too old to belong to a save in progress. A failure is harmless.
-fn remove_abandoned(directory: &Path, created: &Metadata) {
+/// Removes the temporary files of this user that are too old to belong to a save in progress, and the records of tenants that were not
+/// used for so long that no process loads them. A failure is harmless.
+fn remove_abandoned(directory: &Path, user: u32, now: SystemTime) {
     let is_abandoned = |entry: &DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        let found = (name.starts_with('.') && name.ends_with(TEMPORARY)).then(|| entry.metadata().ok()).flatten()?;
-        let age = created.modified().ok()?.duration_since(found.modified().ok()?).ok()?;
-        (found.is_file() && owner(&found) == owner(created) && age >= ABANDONED_AFTER).then_some(())
+        let limit = if name.starts_with('.') && name.ends_with(TEMPORARY) {
+            ABANDONED_AFTER
+        } else if name.starts_with(TENANT_PREFIX) && name.ends_with(RECORD) {
+            TENANT_ABANDONED_AFTER
+        } else {
+            return None;
+        };
+        let found = entry.metadata().ok()?;
+        let age = now.duration_since(found.modified().ok()?).ok()?;
+        (found.is_file() && owner(&found) == user && age >= limit).then_some(())
     };
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if is_abandoned(&entry).is_some() {
@@ -211,10 +240,12 @@ fn create_new(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn write_new(path: &Path, record: &[u8]) -> io::Result<()> {
+/// Returns the metadata of the file. Its time is the current time of the file system.
+fn write_new(path: &Path, record: &[u8]) -> io::Result<Metadata> {
     let mut file = create_new(path)?;
     file.write_all(record)?;
-    file.sync_all()
+    file.sync_all()?;
+    file.metadata()
 }
 
 #[cfg(unix)]
@@ -292,8 +323,16 @@ const THREAD_NAME: &str = "tower-bearer-keys";
 /// The end of the names of temporary files.
 const TEMPORARY: &str = ".tmp";
 
+/// The end of the names of records.
+const RECORD: &str = ".json";
+
 /// Longer than any save takes.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+
+/// A tenant in use is saved every few minutes. Keys may be used for an hour after that, or for some days by a policy of the application.
+const TENANT_ABANDONED_AFTER: Duration = Duration::from_secs(30 * 86_400);
+
+const CLEANING_INTERVAL: Duration = Duration::from_secs(3600);
 
 const ROOT: u32 = 0;
 
@@ -301,7 +340,7 @@ const ROOT: u32 = 0;
 #[cfg(unix)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::runtime::Builder;
 
@@ -444,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_temporary_files_that_a_crash_has_left() {
+    fn removes_files_that_a_crash_or_a_tenant_has_left() {
         let folder = Folder::new();
         let store = folder.store();
         let now = create_file(&store.directory).expect("metadata").modified().expect("a time");
@@ -456,12 +495,25 @@ mod tests {
         set_age(".one.0123456789abcdef.tmp", hour);
         set_age(".one.00.tmp", hour - Duration::from_secs(60));
         set_age("one.json", 2 * hour);
+        set_age("keys-old.json", 31 * 24 * hour);
+        set_age("tenant-old.json", 30 * 24 * hour);
+        set_age("tenant-new.json", 29 * 24 * hour);
         set_age("notes.tmp", 2 * hour);
         fs::create_dir(store.directory.join(".folder.tmp")).expect("a directory");
-        let _store = folder.store();
-        let mut names = folder.names();
-        names.sort_unstable();
-        assert_eq!(names, [".folder.tmp", ".one.00.tmp", "notes.tmp", "one.json"]);
+        let store = folder.store();
+        let sorted = || {
+            let mut names = folder.names();
+            names.sort_unstable();
+            names
+        };
+        let left = [".folder.tmp", ".one.00.tmp", "keys-old.json", "notes.tmp", "one.json", "tenant-new.json"];
+        assert_eq!(sorted(), left);
+        // Again at a save, but not more often than once an hour.
+        set_age("tenant-old.json", 30 * 24 * hour);
+        assert_eq!(wait(store.save("one", "x".into())), Ok(()));
+        assert!(sorted().contains(&"tenant-old.json".to_owned()));
+        store.clean(&mut Some(now - hour), Some(now));
+        assert_eq!(sorted(), left);
     }
 
     #[test]
@@ -492,10 +544,31 @@ mod tests {
     fn an_earlier_save_does_not_replace_a_later_one() {
         let folder = Folder::new();
         let store = folder.store();
-        assert_eq!(store.write("one", 2, b"later"), Ok(()));
-        assert_eq!(store.write("one", 1, b"earlier"), Ok(()));
+        let [earlier, later, last] = ["one"; 3].map(|name| store.changes.start(name));
+        let other = store.changes.start("two");
+        assert_eq!(store.write(&later, b"later"), Ok(()));
+        assert_eq!(store.write(&earlier, b"earlier"), Ok(()));
         assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("later".into())));
-        assert_eq!((store.write("two", 1, b"two"), store.write("one", 3, b"last")), (Ok(()), Ok(())));
+        assert_eq!((store.write(&other, b"two"), store.write(&last, b"last")), (Ok(()), Ok(())));
         assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("last".into())));
+        assert_eq!(store.changes.unfinished(), 2);
+        drop([earlier, later, last, other]);
+        assert_eq!(store.changes.unfinished(), 0, "names take no memory");
+    }
+
+    #[test]
+    fn removes_a_record_that_no_earlier_save_restores() {
+        let folder = Folder::new();
+        let store = folder.store();
+        assert_eq!(wait(store.remove("one")), Ok(()), "there is none");
+        assert_eq!((wait(store.save("one", "x".into())), wait(store.save("two", "y".into()))), (Ok(()), Ok(())));
+        let (slow, removal) = (store.changes.start("one"), store.changes.start("one"));
+        assert_eq!(store.delete(&removal), Ok(()));
+        assert_eq!(store.write(&slow, b"late"), Ok(()));
+        assert_eq!((wait(store.load("one", LIMIT)), folder.names()), (Ok(None), vec!["two.json".to_owned()]));
+        drop([slow, removal]);
+        assert_eq!(wait(store.save("one", "new".into())), Ok(()));
+        assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("new".into())));
+        assert_eq!(wait(store.remove("../one")), Err(KeyStoreError::InvalidName));
     }
 }

@@ -1,10 +1,12 @@
 //! `KeyStore`: key sets that survive a restart.
 
+mod changes;
 mod file;
 mod record;
+mod removal;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use bytes::Bytes;
 use crate::jwks::key_store_error::KeyStoreError;
 
 pub use self::file::FileKeyStore;
-pub(super) use self::record::{Record, StoredKeys, record_name};
+pub(super) use self::record::{Record, RecordName, StoredKeys};
+pub(crate) use self::removal::remove_tenant;
 
 /// Stores the last key set of each issuer, so that a process that starts while an issuer does not respond has keys.
 ///
@@ -47,6 +50,16 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// Saves a record under `name` and replaces the earlier one, as a whole or not at all. It is not called again by one key
     /// source before the future has completed or was dropped; two sources of one issuer may call it at the same time.
     fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()>;
+
+    /// Removes the record under `name`, if there is one. A save of this name that was called earlier must not restore it. The default does
+    /// nothing.
+    ///
+    /// It is called for a [tenant](crate::config::Tenants) that was removed: the next one with its name may be another customer, with other
+    /// keys. This process does not load the record then, even if it is not removed, but another one may.
+    fn remove(&self, name: &str) -> KeyStoreFuture<()> {
+        let _unused = name;
+        Box::pin(ready(Ok(())))
+    }
 }
 
 /// The future of the methods of [`KeyStore`].
@@ -59,5 +72,9 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()> {
         (**self).save(name, record)
+    }
+
+    fn remove(&self, name: &str) -> KeyStoreFuture<()> {
+        (**self).remove(name)
     }
 }

@@ -43,6 +43,8 @@ struct Json<'j> {
     issuer: Cow<'j, str>,
     #[serde(borrow)]
     jwks_uri: Cow<'j, str>,
+    /// Whether the URL is from the discovery document of the issuer.
+    is_discovered: bool,
     /// In whole seconds since 1970, rounded down.
     confirmed_at: i64,
     #[serde(borrow)]
@@ -57,6 +59,7 @@ impl Record {
             version: VERSION,
             issuer: origin.label().into(),
             jwks_uri: (&*self.jwks_uri).into(),
+            is_discovered: matches!(origin, Origin::Discovery(_)),
             confirmed_at: self.confirmed_at.as_secs(),
             jwks,
         };
@@ -70,7 +73,7 @@ impl StoredKeys {
     /// # Security
     ///
     /// Anyone may have written the bytes. The record must be of this issuer, and its URL one from which the keys could be
-    /// fetched now. Its time is checked by the caller.
+    /// fetched now: the configured one, or one that was discovered. Its time is checked by the caller.
     pub(in crate::jwks) fn read(
         record: &[u8],
         origin: &Origin,
@@ -82,7 +85,8 @@ impl StoredKeys {
         if json.version != VERSION {
             return Err(KeyStoreError::InvalidRecord);
         }
-        if json.issuer != origin.label() || !origin.allows(&json.jwks_uri, policy.jwks_hosts.as_deref()) {
+        let has_other_origin = json.is_discovered != matches!(origin, Origin::Discovery(_));
+        if json.issuer != origin.label() || has_other_origin || !origin.allows(&json.jwks_uri, policy.jwks_hosts.as_deref()) {
             return Err(KeyStoreError::OtherSource);
         }
         let document = json.jwks.get();
@@ -100,15 +104,32 @@ impl StoredKeys {
     }
 }
 
-/// Returns the name under which the keys of an origin are stored. Sources of the same issuer with different URLs have different
-/// names.
-pub(in crate::jwks) fn record_name(origin: &Origin) -> String {
-    let url = match origin {
-        Origin::Jwks { endpoint, .. } => endpoint.as_str(),
-        Origin::Discovery(_) => "",
-    };
-    format!("keys-{}", keys::digest_name(&format!("{} {url}", origin.label())))
+/// The name under which the keys of a source are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::jwks) struct RecordName(Arc<str>);
+
+impl RecordName {
+    /// Returns the name for an issuer that is known at start. Sources of the same issuer with different URLs have different names.
+    pub(in crate::jwks) fn of_origin(origin: &Origin) -> Self {
+        let url = match origin {
+            Origin::Jwks { endpoint, .. } => endpoint.as_str(),
+            Origin::Discovery(_) => "",
+        };
+        Self(format!("keys-{}", keys::digest_name(&format!("{} {url}", origin.label()))).into())
+    }
+
+    /// Returns the name for a tenant. It does not depend on the URL of the keys, so that the record of a removed tenant can be found.
+    pub(in crate::jwks) fn of_tenant(issuer: &str) -> Self {
+        Self(format!("{TENANT_PREFIX}{}", keys::digest_name(issuer)).into())
+    }
+
+    pub(in crate::jwks) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
+
+/// The begin of the names of the records of tenants.
+pub(super) const TENANT_PREFIX: &str = "tenant-";
 
 /// The version of the form. A record with another one is not used.
 const VERSION: u32 = 1;
@@ -162,12 +183,27 @@ mod tests {
         let other_issuer = Origin::jwks("https://other.example", Endpoint::new(URL).expect("url"));
         assert_eq!(error(&text(&at(URL)), &at(OTHER_URL)), KeyStoreError::OtherSource);
         assert_eq!(error(&text(&other_issuer), &at(URL)), KeyStoreError::OtherSource);
-        let names = [at(URL), at(OTHER_URL), other_issuer, discovered()].map(|origin| record_name(&origin));
+        let names = [at(URL), at(OTHER_URL), other_issuer, discovered()].map(|origin| RecordName::of_origin(&origin));
         for (position, name) in names.iter().enumerate() {
             assert!(!names[..position].contains(name));
-            assert_eq!((name.len(), name.is_ascii()), (48, true));
+            assert_eq!((name.as_str().len(), name.as_str().is_ascii()), (48, true));
         }
-        assert_eq!(record_name(&at(URL)), names[0]);
+        assert_eq!(RecordName::of_origin(&at(URL)), names[0]);
+        let tenant = RecordName::of_tenant(ISSUER);
+        assert!(!names.contains(&tenant) && tenant != RecordName::of_tenant("https://other.example"));
+        assert_eq!((tenant.as_str().len(), tenant.as_str().is_ascii()), (50, true));
+    }
+
+    /// The issuer of a tenant may get other settings, and its record keeps its name.
+    #[test]
+    fn rejects_records_of_a_source_that_found_the_url_in_another_way() {
+        let read = |text: &str, origin: &Origin| {
+            read_by(text.as_bytes(), origin, &RefreshPolicy::new()).map(drop)
+        };
+        for (saved, loaded) in [(at(URL), discovered()), (discovered(), at(URL))] {
+            assert_eq!(read(&text(&saved), &loaded), Err(KeyStoreError::OtherSource));
+            assert_eq!(read(&text(&saved), &saved), Ok(()));
+        }
     }
 
     #[test]

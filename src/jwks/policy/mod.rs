@@ -220,6 +220,15 @@ impl RefreshPolicy {
         self
     }
 
+    /// Returns how long keys are used; `None` without a limit.
+    pub(crate) fn max_stale(&self) -> Option<Duration> {
+        match self.staleness {
+            Staleness::Strict => Some(Duration::ZERO),
+            Staleness::Bounded(limit) => Some(limit),
+            Staleness::Unbounded => None,
+        }
+    }
+
     /// Uses keys for only one refresh interval after the issuer last confirmed them.
     ///
     /// By default, a refresh starts after 80 percent of the interval. If the issuer is unreachable during the remaining 20

@@ -11,7 +11,7 @@ use http::header::{ETAG, IF_NONE_MATCH};
 use crate::clock::{Clock as _, Timestamp};
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::events::KeyEventKind;
-use crate::jwks::key_store::{KeyStore, KeyStoreFuture, Record, StoredKeys, record_name};
+use crate::jwks::key_store::{KeyStore, KeyStoreFuture, Record, RecordName, StoredKeys};
 use crate::jwks::key_store_error::{KeyStoreError, KeyStoreOperation};
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::{InitialFetch, RefreshPolicy};
@@ -60,7 +60,7 @@ impl FakeStore {
 
     fn with_bytes(record: impl Into<Bytes>) -> Self {
         let store = Self::new();
-        store.inner().records.insert(record_name(&origin()), record.into());
+        store.inner().records.insert(RecordName::of_origin(&origin()).as_str().to_owned(), record.into());
         store
     }
 
@@ -69,7 +69,7 @@ impl FakeStore {
     }
 
     fn record(&self) -> StoredKeys {
-        let record = self.inner().records.get(&record_name(&origin())).cloned().expect("a record");
+        let record = self.inner().records.get(RecordName::of_origin(&origin()).as_str()).cloned().expect("a record");
         StoredKeys::read(&record, &origin(), &RefreshPolicy::new(), &[Algorithm::ES256]).expect("a good record")
     }
 
@@ -218,7 +218,7 @@ async fn a_store_that_fails_costs_no_request() {
 
 #[tokio::test]
 async fn ignores_records_that_are_damaged_or_of_another_source() {
-    let good = FakeStore::with_record(start()).inner().records[&record_name(&origin())].clone();
+    let good = FakeStore::with_record(start()).inner().records[RecordName::of_origin(&origin()).as_str()].clone();
     let text = String::from_utf8(good.to_vec()).expect("JSON");
     for (record, error) in [
         (String::new(), KeyStoreError::InvalidRecord),
@@ -385,7 +385,7 @@ fn removes_compromised_keys_from_a_record_that_is_loaded_later() {
     run(SECOND);
     assert!(!store.inner().records.is_empty(), "an empty set");
     let record = Record { jwks_uri: URL.into(), confirmed_at: start(), document: jwks(&["a", "b"]).into() };
-    store.inner().records.insert(record_name(&origin()), record.to_bytes(&origin()).expect("a record"));
+    store.inner().records.insert(RecordName::of_origin(&origin()).as_str().to_owned(), record.to_bytes(&origin()).expect("a record"));
     fixture.answer(down());
     run(SECOND);
     assert!(fixture.serves("b") && !fixture.serves("a"));

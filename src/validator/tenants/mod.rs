@@ -7,12 +7,13 @@
 //! detached task calls the resolver for each `iss`. Another one per rule calls it again for the tenants in use ([`keeper`]). The
 //! [`Table`] decides which tenants are in use; `flight` executes.
 
-mod deny_lists;
+mod blocked;
 mod flight;
 mod keeper;
 pub(super) mod list;
 mod memory;
 mod registry;
+mod removed;
 mod table;
 mod tenant;
 
@@ -112,7 +113,10 @@ impl TenantGroup {
     }
 
     fn ensure_running(&self) {
-        self.keeper.ensure_running(|| keeper::keep(Arc::clone(&self.registry)));
+        self.keeper.ensure_running(|| {
+            let _first = Handle::try_current().map(|runtime| self.registry.runtime.set(runtime));
+            keeper::keep(Arc::clone(&self.registry))
+        });
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
@@ -13,14 +14,19 @@ use crate::config::{
 };
 use crate::defaults;
 use crate::fetch::Fetch;
-use crate::jwks::{AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, RefreshPolicy, Rng};
+use crate::jwks::{
+    self, AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, KeyStoreError, KeyStoreOperation, RefreshPolicy, Rng,
+    StoredRecord, TenantImports,
+};
+use crate::keys::KeyTable;
 use crate::rejection::IssuerError;
 use crate::single_flight::Call;
-use crate::telemetry::tenants as events;
+use crate::telemetry::{self, tenants as events};
 use crate::validator::IssuerState;
 use crate::validator::log_limit::LogLimit;
-use crate::validator::tenants::deny_lists::DenyLists;
+use crate::validator::tenants::blocked::BlockedLists;
 use crate::validator::tenants::memory::{Memory, Negative};
+use crate::validator::tenants::removed::RemovedNames;
 use crate::validator::tenants::table::{Counts, Gone, GoneReason, Limits, Table, TooManyTenants};
 use crate::validator::tenants::tenant::{End, LiveTenant};
 
@@ -41,10 +47,13 @@ pub(super) struct Registry {
     pub(super) published: ArcSwap<Published>,
     table: Mutex<Table<Arc<LiveTenant>>>,
     pub(super) memory: Memory,
-    denied: DenyLists,
+    blocked: BlockedLists,
+    removed: RemovedNames,
     /// The calls of the resolver for unknown names that are in flight.
     pub(super) calls: Mutex<Calls>,
     pub(super) waiters: Semaphore,
+    /// The runtime of the first keeper.
+    pub(super) runtime: OnceLock<Handle>,
     /// Wakes the keeper.
     pub(super) wake: Notify,
     after_fetch: Mutex<Vec<Weak<dyn AfterFetch>>>,
@@ -61,14 +70,17 @@ pub(super) type Calls = HashMap<Arc<str>, Arc<Call<Result<(), IssuerError>>>>;
 impl Registry {
     pub(super) fn new(parts: TenantParts) -> Self {
         let limits = Limits::new(parts.policy.max, parts.policy.new_per_second);
+        let removed = RemovedNames::new(parts.refresh.max_stale());
         Self {
+            removed,
             parts,
             published: ArcSwap::default(),
             table: Mutex::new(Table::new(limits)),
             memory: Memory::new(),
-            denied: DenyLists::default(),
+            blocked: BlockedLists::default(),
             calls: Mutex::default(),
             waiters: Semaphore::new(defaults::MAX_WAITERS),
+            runtime: OnceLock::new(),
             wake: Notify::new(),
             after_fetch: Mutex::default(),
             rng: Mutex::new(Rng::seeded()),
@@ -99,6 +111,10 @@ impl Registry {
             Err(error) => Err(Negative::Failed(error)),
         };
         self.record_outcome(outcome);
+        if outcome == Err(Negative::Unknown) {
+            // The tenant may have left while no process ran. Anyone can cause this, so a failure is counted, and not logged.
+            self.remove_stored_keys(claimed.shared_issuer(), |_| {});
+        }
         if let Err(negative) = outcome {
             // Locked, so that a removal forgets the result.
             let calls = self.calls();
@@ -122,7 +138,9 @@ impl Registry {
             }
             Ok(Some(settings)) => self.add(&tenant.claimed, settings, |table| table.is_current(name, is_same)),
             Ok(None) => {
-                self.remove_if(name, is_same);
+                if self.remove_if(name, is_same) {
+                    self.forget_stored_keys(tenant.claimed.shared_issuer());
+                }
                 Err(Negative::Unknown)
             }
             Err(error) => Err(Negative::Failed(error)),
@@ -144,6 +162,9 @@ impl Registry {
         let is_looked_up = calls.remove(name).is_some();
         self.memory.forget(name);
         drop(calls);
+        if self.parts.policy.allows(name) {
+            self.forget_stored_keys(&Arc::from(name));
+        }
         self.remove_if(name, |_| true) || is_looked_up
     }
 
@@ -238,9 +259,7 @@ impl Registry {
             IssuerKeys::Static(table) => KeyRing::fixed(table),
             IssuerKeys::SecretSource(secrets) => KeyRing::secrets(secrets),
             IssuerKeys::Remote { origin, initial_keys } => {
-                let group = Some(Arc::from(&*parts.policy.label));
-                let denied = self.denied.of(claimed.shared_issuer());
-                let imports = Imports { initial_keys, key_store: parts.key_store.clone(), group, denied };
+                let imports = self.imports(claimed, initial_keys);
                 let (refresh, fetch, clock) =
                     (parts.refresh.clone(), Arc::clone(&parts.fetch), Arc::clone(&parts.clock));
                 let source = KeySource::build(origin, &settings.issuer.algorithms, refresh, fetch, clock, imports);
@@ -259,6 +278,41 @@ impl Registry {
             shared_source: None,
         };
         Arc::new(LiveTenant::new(parts.group, claimed.clone(), settings, issuer, parts.clock.monotonic()))
+    }
+
+    fn imports(&self, claimed: &ClaimedIssuer, initial_keys: Option<KeyTable>) -> Imports {
+        let is_removed = self.removed.contains(claimed.issuer(), self.parts.clock.monotonic());
+        Imports {
+            initial_keys,
+            key_store: self.parts.key_store.clone(),
+            tenant: Some(TenantImports {
+                group: Arc::from(&*self.parts.policy.label),
+                name: Arc::clone(claimed.shared_issuer()),
+                stored_record: if is_removed { StoredRecord::MayBeForeign } else { StoredRecord::Own },
+            }),
+            blocked: self.blocked.of(claimed.shared_issuer()),
+        }
+    }
+
+    /// Ends the use of the stored keys of a tenant that was removed: the next one with its name may be another one.
+    fn forget_stored_keys(&self, name: &Arc<str>) {
+        if self.parts.key_store.is_some() {
+            self.removed.record(name, self.parts.clock.monotonic());
+            let issuer = Arc::clone(name);
+            self.remove_stored_keys(name, move |error| {
+                telemetry::jwks_key_store_failed(&issuer, KeyStoreOperation::Remove.name(), error.name());
+            });
+        }
+    }
+
+    fn remove_stored_keys(&self, name: &Arc<str>, on_error: impl FnOnce(KeyStoreError) + Send + 'static) {
+        let Some(store) = self.parts.key_store.clone() else { return };
+        let runtime = Handle::try_current().ok().or_else(|| self.runtime.get().cloned());
+        let Some(runtime) = runtime else { return };
+        let (group, name, clock) = (Arc::from(&*self.parts.policy.label), Arc::clone(name), Arc::clone(&self.parts.clock));
+        runtime.spawn(async move {
+            jwks::remove_tenant(&*store, &name, group, &*clock).await.unwrap_or_else(on_error);
+        });
     }
 
     /// Publishes the tenants in use to requests. The caller holds the lock of the table, so that no other change is lost.
