@@ -65,7 +65,8 @@ impl LogoutReceiver {
     /// Creates a receiver for the logout tokens of an issuer. `client_ids` are the applications that the user logs in to: the issuer
     /// sends a logout token for an application, and its `aud` is the client id.
     ///
-    /// [`Validator::issuer`](crate::Validator::issuer) returns the issuer. If the sender of logout tokens is not an issuer of access
+    /// [`Validator::issuer`](crate::Validator::issuer) returns the issuer. For [tenants](crate::config::Tenants), create one receiver for
+    /// each, and store it: it limits the fetches that its logout tokens cause. If the sender of logout tokens is not an issuer of access
     /// tokens, build a validator for the sender that no layer uses, so that its keys verify no access tokens, and name the issuers of
     /// the access tokens with [`with_subjects_of`](Self::with_subjects_of).
     #[must_use]
@@ -209,7 +210,7 @@ fn into_error(rejection: Rejection) -> LogoutError {
         Rejection::KeysUnavailable { retry_after, .. } => {
             LogoutError::Unavailable { cause: "keys_unavailable", retry_after }
         }
-        Rejection::Issuer(IssuerError::DomainsUnavailable) => {
+        Rejection::Issuer(IssuerError::DomainsUnavailable | IssuerError::TenantUnavailable { .. }) => {
             LogoutError::Unavailable { cause: "issuers_unavailable", retry_after: defaults::RETRY_AFTER_MIN }
         }
         rejection => LogoutError::Invalid(rejection.kind().name()),

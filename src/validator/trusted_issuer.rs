@@ -9,8 +9,9 @@ use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
 use crate::token::UnverifiedToken;
 use crate::validator::custom_domains::CustomDomains;
+use crate::validator::find::Found;
 use crate::validator::verify::FailedEpoch;
-use crate::validator::{Core, IssuerState, Validator};
+use crate::validator::{Core, Validator};
 
 /// One issuer of a validator, with all its names and keys. A [`LogoutReceiver`](crate::signals::LogoutReceiver) verifies the tokens
 /// of the issuer with it.
@@ -25,13 +26,15 @@ pub struct TrustedIssuer {
 impl<C> Validator<C> {
     /// Returns the issuer with this `iss`, or `None` if the API does not trust it. Any name of an issuer with
     /// [custom domains](crate::Issuer::with_custom_domain) returns the issuer with all its names. The name of a tenant that a pattern
-    /// or [`Issuer::entra`](crate::Issuer::entra) accepts returns this tenant only.
+    /// or [`Issuer::entra`](crate::Issuer::entra) accepts returns this tenant only, and so does a name that
+    /// [`Tenants`](crate::config::Tenants) allow. Such a tenant is looked up when a token of it is verified.
     ///
     /// If two issuers have this name, one with public keys and one with a shared secret, it stands for both.
     #[must_use]
     pub fn issuer(&self, name: &str) -> Option<TrustedIssuer> {
-        self.core.routes.issuers_with(name).next()?;
-        Some(TrustedIssuer { core: Arc::clone(&self.core), name: Box::from(name) })
+        let is_configured = self.core.routes.issuers_with(name).next().is_some();
+        let is_known = is_configured || self.core.tenants.iter().any(|tenants| tenants.policy().allows(name));
+        is_known.then(|| TrustedIssuer { core: Arc::clone(&self.core), name: Box::from(name) })
     }
 }
 
@@ -47,28 +50,36 @@ impl TrustedIssuer {
         self.core.check_length(token.len())?;
         let token = UnverifiedToken::parse(token).map_err(Rejection::Token)?;
         self.core.custom_domains.iter().for_each(CustomDomains::ensure_running);
-        self.keys(&token).map(|_| token)
+        self.find(&token).map(|_| token)
     }
 
     /// Verifies the signature with the current keys. Returns the epoch of these keys if no keys are usable, or if another key set may
-    /// have the key.
+    /// have the key, and also if the issuer is a tenant that must be looked up.
     pub(crate) fn verify(&self, token: &UnverifiedToken<'_>) -> Result<Result<SignedToken, Rejection>, FailedEpoch> {
-        let issuer = match self.keys(token) {
-            Ok(issuer) => issuer,
+        let id = match self.find(token) {
+            Ok(Found::Known(id)) => id,
+            Ok(Found::Unresolved(_)) => return Err(FailedEpoch(None)),
             Err(rejection) => return Ok(Err(rejection)),
         };
-        issuer.verify_now(token.clone()).map(|verified| verified.map(|verified| verified.token))
+        match self.core.trusted(&id) {
+            Ok((_, issuer)) => issuer.verify_now(token.clone()).map(|verified| verified.map(|verified| verified.token)),
+            Err(rejection) => Ok(Err(rejection)),
+        }
     }
 
-    /// Waits for usable keys or for a key set that may have the key, and verifies the signature.
+    /// Looks the issuer up, if it is a tenant that is not known, waits for usable keys or for a key set that may have the key, and verifies the signature.
     pub(crate) async fn verify_later(
         &self,
         token: &UnverifiedToken<'_>,
         FailedEpoch(failed): FailedEpoch,
     ) -> Result<SignedToken, Rejection> {
-        let issuer = self.keys(token)?;
+        if let Found::Unresolved(pending) = self.find(token)? {
+            self.core.resolve(&pending).await?;
+        }
+        let id = self.find(token)?.known()?;
+        let (_, issuer) = self.core.trusted(&id)?;
         let key = WantedKey::new(token.header(), failed);
-        let (keys, epoch) = issuer.keys.wait_for_key(&key).await.map_err(Rejection::from_key_wait)?;
+        let (keys, epoch) = issuer.keys.wait_for_key(&key).await.map_err(|error| id.error_of_wait(error))?;
         issuer.verify(token.clone(), &keys, epoch).map(|verified| verified.token)
     }
 
@@ -76,18 +87,25 @@ impl TrustedIssuer {
     pub(crate) fn names(&self, token: &UnverifiedToken<'_>) -> Vec<String> {
         let payload = token.payload();
         let Ok(route) = self.core.routes.find_ignoring_host(payload, token.header().algorithm()) else {
-            return Vec::new();
+            // A tenant that was looked up, and may have left since.
+            return vec![self.name.to_string()];
         };
         let issuer = route.configured_issuer().and_then(|issuer| self.core.issuers.get(issuer));
         let first = issuer.map(|issuer| &*issuer.name);
         route.names(payload, first)
     }
 
-    /// Returns the keys for a token, if it claims one of the names and has one of the algorithms.
-    fn keys(&self, token: &UnverifiedToken<'_>) -> Result<&IssuerState, Rejection> {
+    /// Finds the issuer of a token, if it claims one of the names and has one of the algorithms.
+    fn find(&self, token: &UnverifiedToken<'_>) -> Result<Found, Rejection> {
         let algorithm = token.header().algorithm();
         let payload = token.payload();
-        let route = self.core.routes.find_ignoring_host(payload, algorithm).map_err(Rejection::Issuer)?;
+        let foreign = Err(Rejection::Issuer(IssuerError::Unknown { difference: None }));
+        let id = match self.core.find_ignoring_host(payload, algorithm).map_err(Rejection::Issuer)? {
+            Found::Unresolved(pending) if pending.claimed.issuer() != &*self.name => return foreign,
+            Found::Unresolved(pending) => return Ok(Found::Unresolved(pending)),
+            Found::Known(id) => id,
+        };
+        let (route, issuer) = self.core.trusted(&id)?;
         let is_own = if route.is_tenant() {
             // Another tenant has the same keys, and its tokens say nothing about this one.
             route.names(payload, None).iter().any(|name| *name == *self.name)
@@ -96,10 +114,10 @@ impl TrustedIssuer {
                 && !self.is_tenant()
         };
         if !is_own {
-            return Err(Rejection::Issuer(IssuerError::Unknown { difference: None }));
+            return foreign;
         }
-        let issuer = self.core.issuer_of(route).ok_or(Rejection::Signature)?;
-        issuer.check_algorithm(algorithm).map(|()| issuer)
+        issuer.check_algorithm(algorithm)?;
+        Ok(Found::Known(id))
     }
 
     /// Returns whether the name is that of a tenant.

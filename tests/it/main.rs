@@ -80,6 +80,8 @@ mod threat_model;
 mod tenant_cases;
 mod tenant_changes;
 mod tenant_keys;
+mod tenant_logout;
+mod tenant_metrics;
 mod tenant_scale;
 mod tenants;
 mod tenants_fixture;

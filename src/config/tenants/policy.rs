@@ -190,8 +190,14 @@ impl fmt::Display for TenantFault {
         match self {
             Self::Settings(error) => error.fmt(f),
             Self::OtherIssuer => f.write_str("the issuer does not have the claimed iss"),
-            Self::SeveralNames => f.write_str("the issuer has further names; return one with the claimed iss only"),
-            Self::Introspection => f.write_str("introspection is not supported for tenants"),
+            Self::SeveralNames => f.write_str(
+                "the issuer has further names, patterns or custom domains, which is not supported for tenants; return one with the \
+                 claimed iss only, and another one for each other name",
+            ),
+            Self::Introspection => f.write_str(
+                "introspection is not supported for tenants; return the issuer without it, or configure it at start with \
+                 `Api::with_issuer`",
+            ),
             Self::Host => f.write_str("the request host is not a host"),
             Self::NoHost => f.write_str("the tenant has no request host, which `with_request_hosts` requires"),
             Self::UnusedHost => f.write_str("the tenant has a request host, which needs `with_request_hosts`"),
