@@ -16,12 +16,14 @@ use std::hint::black_box;
 
 use aws_lc_rs::digest;
 use support::baseline::Baseline;
+use support::tenants::{Dynamic, dynamic};
 use support::{Custom, api, compare, heading, now, row, server, token};
 use tower_bearer::{Algorithm, Validator};
 
 fn main() {
     Algorithm::ALL.iter().copied().for_each(measure);
     compare_with_digest();
+    compare_with_listed_issuer();
 }
 
 fn measure(algorithm: Algorithm) {
@@ -104,4 +106,26 @@ fn compare_with_digest() {
         drop(black_box(now(custom.validate(&texts[other])).expect("valid")));
     };
     row("1,000 tokens, custom claims", compare(&mut sha256, &mut hit), Some(0.75));
+}
+
+/// Compares the tokens of a tenant that was looked up with those of an issuer that is listed in the configuration.
+fn compare_with_listed_issuer() {
+    let server = server(Algorithm::RS256);
+    let listed = token(&server, 0).sign();
+    let validate = |validator: &Validator, text: &str| {
+        drop(black_box(now(validator.validate(black_box(text))).expect("valid")));
+    };
+    heading("tenants that were looked up, RS256", "a listed issuer");
+    let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a valid configuration");
+    for tenants in [1, 1_000] {
+        let tenant = dynamic(&server, tenants, |builder| builder);
+        let (mut listed, mut looked_up) =
+            (|| validate(&validator, &listed), || validate(&tenant.validator, &tenant.text));
+        row(&format!("cached token, one of {tenants}"), compare(&mut listed, &mut looked_up), Some(1.05));
+    }
+    let uncached = Validator::builder(api(&server, Algorithm::RS256)).without_token_cache().build();
+    let validator = uncached.expect("a valid configuration");
+    let Dynamic { validator: tenants, text, .. } = &dynamic(&server, 1_000, |builder| builder.without_token_cache());
+    let (mut listed, mut looked_up) = (|| validate(&validator, &listed), || validate(tenants, text));
+    row("without token cache, one of 1,000", compare(&mut listed, &mut looked_up), Some(1.05));
 }

@@ -83,6 +83,7 @@ mod tenant_keys;
 mod tenant_logout;
 mod tenant_metrics;
 mod tenant_scale;
+mod tenant_soak;
 mod tenants;
 mod tenants_fixture;
 mod token_cache;

@@ -76,10 +76,37 @@ async fn cases_108_and_109_call_no_resolver_for_a_similar_name() {
         "http://id.test/realms/a",
         "https://id.test/realms/a?x",
         "https://id.test/realms/a#x",
+        "https://id.test./realms/a",
+        "https://id.test:/realms/a",
+        "HTTPS://id.test/realms/a",
+        "https:/id.test/realms/a",
+        "https://id.test//realms/a",
+        "https://id.test/./realms/a",
+        "https://id.test/realms/x/../a",
+        "https://id.test/realms/%61",
+        "https://id.test/realms/a%00",
+        "https://id.test/realms/a%252fb",
+        "https://id.test/realms/a;x",
+        "https://id.test/realms/a..b",
+        "https://id.test/realms/a ",
+        " https://id.test/realms/a",
+        "https://id.test/realms/a\n",
+        "https://id.test/realms/a\0",
+        "https://id.test\\realms\\a",
+        "https://id.test/realms/\u{202e}a",
+        "https://id.test/realms/\u{ff41}",
+        "https://id.test/REALMS/a",
+        &format!("https://id.test/realms/{}", "a".repeat(129)),
     ] {
-        assert_eq!(outcome(&validator, &token_of(&server, name)).await, not_matching(), "{name}");
+        assert_eq!(outcome(&validator, &token_of(&server, name)).await, not_matching(), "{name:?}");
     }
     assert_eq!((realms.calls().len(), realms.urls().len()), (0, 0));
+    // Names that match, but that the resolver does not know.
+    for realm in ["A", "-", "_", "a.", ".a", &"a".repeat(128)] {
+        assert_eq!(outcome(&validator, &token_of(&server, &iss(realm))).await, unknown(), "{realm}");
+    }
+    assert_eq!((realms.calls().len(), realms.urls().len()), (6, 0));
+    assert_eq!(outcome(&validator, &realms.token("a")).await, Ok(()));
 }
 
 #[tokio::test]
@@ -418,6 +445,14 @@ async fn case_124_uses_no_stored_keys_of_another_tenant() {
     let text = String::from_utf8(of_a.to_vec()).expect("text");
     set(Bytes::from(text[..text.len() / 2].to_owned()));
     assert!(is_unavailable(realms.token("a")).await, "truncated");
+    let mut later: serde_json::Value = serde_json::from_slice(&of_a).expect("JSON");
+    let confirmed_at = later["confirmed_at"].as_i64().expect("a number");
+    later["confirmed_at"] = (confirmed_at + 600).into();
+    set(later.to_string().into());
+    assert!(is_unavailable(realms.token("a")).await, "from the future");
+    later["confirmed_at"] = confirmed_at.into();
+    set(later.to_string().into());
+    assert_eq!(outcome(&build(), &realms.token("a")).await, Ok(()), "the same record with its own time");
     set(of_a.clone());
     realms.clock.suspend(Duration::from_secs(2 * 3600));
     realms.clock.advance(Duration::ZERO);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tower_bearer::config::{Tenant, TenantEventKind};
-use tower_bearer::jwks::{FileKeyStore, KeyStore, KeyStoreError, KeyStoreFuture, RefreshPolicy};
+use tower_bearer::jwks::{FileKeyStore, KeyStore, KeyStoreError, KeyStoreFuture};
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::runtime::Builder;
 use tower_bearer::config::{Tenant, TenantError};
+use tower_bearer::introspection::{ClientAuthentication, Introspection};
 use tower_bearer::jwks::{KeyStore, KeyStoreError, KeyStoreFuture};
 use tower_bearer::{Algorithm, Issuer};
 
@@ -134,9 +135,8 @@ fn counts_the_calls_of_the_resolver_by_outcome_and_logs_failures_once_a_minute()
         assert!(recorded.events("renewal_failed") > 1);
         assert_eq!(recorded.calls("resolver"), 1 + recorded.events("renewal_failed"));
         let failures = recorded.lines("could not look a tenant up");
-        let first = format!(
-            "tower_bearer::validation: could not look a tenant up tenants=\"{PATTERN}\" class=\"resolver\""
-        );
+        let first =
+            format!("tower_bearer::validation: could not look a tenant up tenants=\"{PATTERN}\" class=\"resolver\"");
         assert_eq!(failures[0], first);
         assert!(failures.len() <= 11, "once a minute: {failures:?}");
         let misconfigured = recorded.lines("the resolver returned an issuer that cannot be used");
@@ -150,6 +150,40 @@ fn counts_the_calls_of_the_resolver_by_outcome_and_logs_failures_once_a_minute()
         assert_eq!(changes[0], added);
         assert!(recorded.lines("the database does not respond").is_empty(), "errors of the application are not logged");
     });
+}
+
+#[test]
+fn logs_what_to_do_about_an_issuer_that_cannot_be_used() {
+    let oidc = |issuer: &str| Issuer::oidc(issuer).with_algorithms([Algorithm::ES256]);
+    let introspection = || {
+        let authentication = ClientAuthentication::basic("api", "secret");
+        Introspection::at("https://id.test/introspect", authentication)
+    };
+    let several = "the issuer has further names, patterns or custom domains, which is not supported for tenants; return one with the \
+                   claimed iss only, and another one for each other name";
+    let asked = "introspection is not supported for tenants; return the issuer without it, or configure it at start with \
+                 `Api::with_issuer`";
+    type Wrong = Arc<dyn Fn(&str) -> Tenant + Send + Sync>;
+    let cases: [(Wrong, &str); 4] = [
+        (Arc::new(move |issuer| oidc(issuer).with_alias(iss("b")).into()), several),
+        (Arc::new(move |issuer| oidc(issuer).with_issuer_pattern("https://id.test/{x}").into()), several),
+        (Arc::new(move |issuer| oidc(issuer).with_introspection(introspection()).into()), asked),
+        (
+            Arc::new(move |issuer| Tenant::new(oidc(issuer)).with_request_host("a.test")),
+            "the tenant has a request host, which needs `with_request_hosts`",
+        ),
+    ];
+    for (wrong, expected) in cases {
+        recording(async |recorded| {
+            let realms = Realms::new(["a"]);
+            realms.set("a", Answer::Return(Arc::clone(&wrong)));
+            let validator = realms.validator();
+            let misconfigured = unavailable(TenantError::Misconfigured);
+            assert_eq!(outcome(&validator, &realms.token("a")).await, misconfigured);
+            let lines = recorded.lines("the resolver returned an issuer that cannot be used");
+            assert!(lines.len() == 1 && lines[0].ends_with(&format!("fault={expected}")), "{lines:?}");
+        });
+    }
 }
 
 /// A store that is always empty, and from which nothing can be removed.
@@ -176,7 +210,8 @@ fn counts_the_removals_of_stored_keys_and_logs_a_failure_of_a_removed_tenant() {
         let realms = Realms::new(["a", "b"]);
         let builder = realms.builder(realms.api()).with_key_store(ReadOnly);
         let validator = builder.build().expect("a valid configuration");
-        let removals = |outcome: &str| recorded.value("jwks_key_store_total", &format!("operation=remove,outcome={outcome}"));
+        let removals =
+            |outcome: &str| recorded.value("jwks_key_store_total", &format!("operation=remove,outcome={outcome}"));
         realms.set("b", Answer::Unknown);
         assert_eq!(outcome(&validator, &realms.token("b")).await, unknown());
         assert_eq!(outcome(&validator, &realms.token("a")).await, Ok(()));

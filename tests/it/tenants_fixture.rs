@@ -119,9 +119,7 @@ impl Realms {
             };
             async move {
                 match answer {
-                    Answer::Known => {
-                        Ok(Some(Tenant::new(Issuer::oidc(claimed.issuer()).with_algorithms([algorithm]))))
-                    }
+                    Answer::Known => Ok(Some(Tenant::new(Issuer::oidc(claimed.issuer()).with_algorithms([algorithm])))),
                     Answer::Unknown => Ok(None),
                     Answer::Fail => Err("the database does not respond".into()),
                     Answer::Hang => std::future::pending().await,

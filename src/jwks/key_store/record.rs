@@ -86,7 +86,10 @@ impl StoredKeys {
             return Err(KeyStoreError::InvalidRecord);
         }
         let has_other_origin = json.is_discovered != matches!(origin, Origin::Discovery(_));
-        if json.issuer != origin.label() || has_other_origin || !origin.allows(&json.jwks_uri, policy.jwks_hosts.as_deref()) {
+        if json.issuer != origin.label()
+            || has_other_origin
+            || !origin.allows(&json.jwks_uri, policy.jwks_hosts.as_deref())
+        {
             return Err(KeyStoreError::OtherSource);
         }
         let document = json.jwks.get();
@@ -197,9 +200,7 @@ mod tests {
     /// The issuer of a tenant may get other settings, and its record keeps its name.
     #[test]
     fn rejects_records_of_a_source_that_found_the_url_in_another_way() {
-        let read = |text: &str, origin: &Origin| {
-            read_by(text.as_bytes(), origin, &RefreshPolicy::new()).map(drop)
-        };
+        let read = |text: &str, origin: &Origin| read_by(text.as_bytes(), origin, &RefreshPolicy::new()).map(drop);
         for (saved, loaded) in [(at(URL), discovered()), (discovered(), at(URL))] {
             assert_eq!(read(&text(&saved), &loaded), Err(KeyStoreError::OtherSource));
             assert_eq!(read(&text(&saved), &saved), Ok(()));

@@ -385,7 +385,10 @@ fn removes_compromised_keys_from_a_record_that_is_loaded_later() {
     run(SECOND);
     assert!(!store.inner().records.is_empty(), "an empty set");
     let record = Record { jwks_uri: URL.into(), confirmed_at: start(), document: jwks(&["a", "b"]).into() };
-    store.inner().records.insert(RecordName::of_origin(&origin()).as_str().to_owned(), record.to_bytes(&origin()).expect("a record"));
+    store
+        .inner()
+        .records
+        .insert(RecordName::of_origin(&origin()).as_str().to_owned(), record.to_bytes(&origin()).expect("a record"));
     fixture.answer(down());
     run(SECOND);
     assert!(fixture.serves("b") && !fixture.serves("a"));

@@ -15,8 +15,8 @@ use crate::config::{
 use crate::defaults;
 use crate::fetch::Fetch;
 use crate::jwks::{
-    self, AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, KeyStoreError, KeyStoreOperation, RefreshPolicy, Rng,
-    StoredRecord, TenantImports,
+    self, AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, KeyStoreError, KeyStoreOperation, RefreshPolicy,
+    Rng, StoredRecord, TenantImports,
 };
 use crate::keys::KeyTable;
 use crate::rejection::IssuerError;
@@ -309,7 +309,8 @@ impl Registry {
         let Some(store) = self.parts.key_store.clone() else { return };
         let runtime = Handle::try_current().ok().or_else(|| self.runtime.get().cloned());
         let Some(runtime) = runtime else { return };
-        let (group, name, clock) = (Arc::from(&*self.parts.policy.label), Arc::clone(name), Arc::clone(&self.parts.clock));
+        let (group, name, clock) =
+            (Arc::from(&*self.parts.policy.label), Arc::clone(name), Arc::clone(&self.parts.clock));
         runtime.spawn(async move {
             jwks::remove_tenant(&*store, &name, group, &*clock).await.unwrap_or_else(on_error);
         });
