@@ -137,14 +137,7 @@ impl<'v> Validation<'v> {
             #[cfg(feature = "metrics")]
             waited,
             #[cfg(feature = "tracing")]
-            span: tracing::debug_span!(
-                target: "tower_bearer::validation",
-                "validate",
-                path = if waited { "waited" } else { "at_once" },
-                issuer = tracing::field::Empty,
-                result = tracing::field::Empty,
-                reason = tracing::field::Empty,
-            ),
+            span: span(waited),
             #[cfg(feature = "metrics")]
             started: clock.monotonic(),
         }
@@ -230,6 +223,23 @@ impl<F: Future> Future for Instrumented<'_, '_, F> {
         let work = this.work;
         this.validation.in_scope(|| work.poll(context))
     }
+}
+
+/// Creates the span of a validation, if a subscriber is interested in the level debug. Without one, `debug_span` would write records
+/// for the crate `log`, if another crate enables them. They take more instructions than a lookup in the token cache.
+#[cfg(feature = "tracing")]
+fn span(waited: bool) -> tracing::Span {
+    if tracing::Level::DEBUG > tracing::level_filters::LevelFilter::current() {
+        return tracing::Span::none();
+    }
+    tracing::debug_span!(
+        target: "tower_bearer::validation",
+        "validate",
+        path = if waited { "waited" } else { "at_once" },
+        issuer = tracing::field::Empty,
+        result = tracing::field::Empty,
+        reason = tracing::field::Empty,
+    )
 }
 
 /// The value of `issuer` for a token without a configured issuer.
