@@ -44,23 +44,26 @@ impl<C: Send + Sync + 'static> Validator<C> {
         // An HMAC check is faster than a lookup.
         let is_asymmetric = claims.header().is_some_and(|header| !header.algorithm().is_symmetric());
         new_entry.lifetime = new_entry.lifetime.filter(|_| is_asymmetric);
-        self.record(token, claims, proof, route, Some(new_entry))
+        self.record(token, claims, proof, &route, Some(new_entry))
     }
 
     /// Makes the checks whose results are never cached.
-    pub(super) fn accept_cached(&self, token: &[u8], hit: Hit<C>, context: &RequestContext) -> Decision<C> {
-        let Hit { claims, route, bound, checked_at } = hit;
-        let proven = self.core.check_possession(bound.as_deref(), context);
-        let checked = proven.and_then(|proven| {
+    pub(super) fn accept_cached(&self, token: &[u8], hit: &Hit<'_, C>, context: &RequestContext) -> Decision<C> {
+        let Hit { claims, route, bound, checked_at } = *hit;
+        let checked = self.core.check_possession(bound, context).and_then(|proven| {
             self.core.check_organization(claims.payload(), context)?;
-            self.core.check_revocation(claims.payload(), &route, checked_at)?;
+            self.core.check_revocation(claims.payload(), route, checked_at)?;
             Ok(proven)
         });
-        match checked {
-            Ok(Proven { confirmation, proof }) => {
-                self.record(token, claims.with_proven(confirmation), proof, route, None)
-            }
-            Err(rejection) => Decision::Made(Err(rejection)),
+        let Proven { confirmation, proof } = match checked {
+            Ok(proven) => proven,
+            Err(rejection) => return Decision::Made(Err(rejection)),
+        };
+        let claims = claims.clone().with_proven(confirmation);
+        match proof {
+            // Nothing is recorded or stored.
+            None => Decision::Made(self.application.check(&claims).map(|()| Validated { claims, nonce: None })),
+            Some(_) => self.record(token, claims, proof, route, None),
         }
     }
 
@@ -106,7 +109,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return decision;
         }
         validation.postponed();
-        match self.decide_later(token, context).await {
+        match self.decide_later(token, context, self.try_validate(token, context)).await {
             // The tenant is gone already.
             Decision::Pending(Pending::Tenant(pending)) => {
                 let validation = Validation::waiting(&*self.core.clock);
@@ -141,7 +144,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             self.core.check_route_again(&claims, &route)?;
             self.core.check_revocation_again(&claims, &route)?;
         }
-        self.finish(token, claims, route, Some(&proof), new_entry, recorded)
+        self.finish(token, claims, &route, Some(&proof), new_entry, recorded)
     }
 
     fn check_verified(
@@ -167,7 +170,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let stored_at = self.core.clock.monotonic();
             EntryLifetime { checked_at, valid_until, stored_at, max_age: defaults::TOKEN_CACHE_MAX_AGE }
         });
-        let new_entry = NewEntry { proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound };
+        let new_entry = NewEntry { proof: KeyProof::new(thumbprint, epoch), lifetime, bound };
         Ok(Checked { claims, proof, route, new_entry })
     }
 
@@ -177,7 +180,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &[u8],
         claims: Claims<C>,
         proof: Option<VerifiedProof>,
-        route: RouteId,
+        route: &RouteId,
         new_entry: Option<NewEntry>,
     ) -> Decision<C> {
         let Some(proof) = proof else {
@@ -190,7 +193,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
             RecordDecision::Pending(recording) => Decision::Pending(Pending::Record(Box::new(PendingRecord {
                 claims,
-                route,
+                route: route.clone(),
                 proof,
                 recording,
                 new_entry,
@@ -203,7 +206,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         &self,
         token: &[u8],
         claims: Claims<C>,
-        route: RouteId,
+        route: &RouteId,
         proof: Option<&VerifiedProof>,
         new_entry: Option<NewEntry>,
         recorded: Result<(), PossessionError>,
@@ -218,7 +221,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         {
             // What one request has proven is not true for another one.
             let unproven = claims.clone().with_proven(claims::ProvenConfirmation::None);
-            token_cache.insert(token, CacheEntry::new(unproven, route, proof, lifetime, bound));
+            let entry = CacheEntry::new(unproven, route.clone(), Proof::Key(proof), lifetime, bound);
+            token_cache.insert(token, entry);
         }
         Ok(Validated { claims, nonce: proof.and_then(VerifiedProof::nonce_age) })
     }

@@ -9,7 +9,7 @@ use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
-use crate::validator::token_cache::entry::{KeyProof, Proof};
+use crate::validator::token_cache::entry::KeyProof;
 use crate::validator::{Core, Validator};
 
 /// What the entry of a signed token keeps when a newer answer about it is stored.
@@ -39,14 +39,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 return Decision::Made(Err(rejection));
             }
         };
-        let NewEntry { proof: token_proof, lifetime, bound } = new_entry;
-        if let (true, Proof::Key(key), Some(lifetime)) = (is_new, token_proof, lifetime) {
+        let NewEntry { proof: key, lifetime, bound } = new_entry;
+        if let (true, Some(lifetime)) = (is_new, lifetime) {
             let valid_until = self.core.rules.valid_until(claims.payload()).unwrap_or(lifetime.checked_at);
             let dates = (lifetime.checked_at, lifetime.valid_until.min(valid_until));
             self.store(token, issuer, claims.clone(), (route.clone(), bound), dates, Some(key), answer);
         }
         match self.core.check_organization(claims.payload(), context) {
-            Ok(()) => self.record(token, claims, proof, route, None),
+            Ok(()) => self.record(token, claims, proof, &route, None),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }

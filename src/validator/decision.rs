@@ -13,7 +13,7 @@ use crate::token::Header;
 use crate::validator::find::{PendingTenant, Refusal};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
-use crate::validator::token_cache::entry::{EntryLifetime, Proof};
+use crate::validator::token_cache::entry::{EntryLifetime, KeyProof};
 
 /// The result of a validation that does not wait.
 pub(crate) enum Decision<C> {
@@ -68,8 +68,11 @@ pub(crate) struct PendingRecord<C> {
 }
 
 /// A token that was not found in the token cache: what its entry contains besides the claims and the route.
+///
+/// It is not the entry itself: an entry has its weight, which is counted while it exists, and its claims do not contain what this
+/// request has proven. So it is created only for a token that passes the last check.
 pub(crate) struct NewEntry {
-    pub(super) proof: Proof,
+    pub(super) proof: KeyProof,
     /// `None` if the token is not stored.
     pub(super) lifetime: Option<EntryLifetime>,
     pub(super) bound: Option<Arc<BoundToken>>,

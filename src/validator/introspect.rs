@@ -158,7 +158,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             (Err(unavailable), true) if self.accepts_unasked(issuer, token, unavailable) => {
                 // Not stored: the next request asks again.
                 let unstored =
-                    signed.map(|checked| self.record(token, checked.claims, checked.proof, checked.route, None));
+                    signed.map(|checked| self.record(token, checked.claims, checked.proof, &checked.route, None));
                 return unstored.unwrap_or(Decision::Made(Err(Rejection::Introspection(unavailable.into()))));
             }
             (Err(unavailable), _) => return Decision::Made(Err(Rejection::Introspection(unavailable.into()))),
@@ -206,7 +206,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
         let ReadAnswer { claims, route, bound, checked_at, .. } = read;
         self.core.check_life(claims.payload(), checked_at);
-        self.accept_cached(token, Hit { claims, route: route.id(), bound, checked_at }, context)
+        let hit = Hit { claims: &claims, route: &route.id(), bound: bound.as_deref(), checked_at };
+        self.accept_cached(token, &hit, context)
     }
 
     /// Stores a token that the server calls active.

@@ -50,6 +50,7 @@ use self::sharing::SharedSource;
 use self::tenants::TenantGroup;
 pub use self::tenants::list::{TenantCounts, TenantList};
 use self::token_cache::TokenCache;
+use self::token_cache::lookup::Hit;
 pub(crate) use self::trusted_issuer::Times;
 pub use self::trusted_issuer::TrustedIssuer;
 pub(crate) use self::verify::FailedEpoch;
@@ -265,13 +266,22 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         context: &RequestContext,
     ) -> Result<Claims<C>, Rejection> {
-        let decision = self.decide_later(token, context).await;
+        let decision = match self.try_validate(token, context) {
+            // Not through the futures below, which are for a decision that waits.
+            Decision::Made(result) => return result.map(|validated| validated.claims),
+            pending @ Decision::Pending(_) => self.decide_later(token, context, pending).await,
+        };
         self.settle(token, context, decision).await.map(|validated| validated.claims)
     }
 
-    /// Decides, and waits for the key of the token if that is needed.
-    async fn decide_later(&self, token: &Credential<'_>, context: &RequestContext) -> Decision<C> {
-        match self.try_validate(token, context) {
+    /// Waits for the key of the token if the decision needs it.
+    async fn decide_later(
+        &self,
+        token: &Credential<'_>,
+        context: &RequestContext,
+        decision: Decision<C>,
+    ) -> Decision<C> {
+        match decision {
             Decision::Pending(Pending::Key(key)) => {
                 let awaited = self.wait_for_keys(&key).await;
                 self.decide_with_keys(token, context, &key, awaited)
@@ -355,8 +365,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if let Err(rejection) = self.core.check_length(token.as_bytes().len()) {
             return Decision::Made(Err(rejection));
         }
-        if let Some(hit) = self.lookup(token.as_bytes(), context.host.as_ref(), validation) {
-            return self.accept_cached(token.as_bytes(), hit, context);
+        let accept = |hit: &Hit<'_, C>| self.accept_cached(token.as_bytes(), hit, context);
+        if let Some(decision) = self.with_valid_entry(token.as_bytes(), context.host.as_ref(), validation, accept) {
+            return decision;
         }
         match self.core.opaque_issuer(token, context) {
             Ok(None) => {}

@@ -14,12 +14,12 @@ use crate::validator::token_cache::TokenCache;
 use crate::validator::token_cache::entry::{CacheEntry, Proof, ServerProof};
 use crate::validator::{Core, IssuerState, Validator};
 
-/// A valid entry of a token.
-pub(in crate::validator) struct Hit<C> {
-    pub(in crate::validator) claims: Claims<C>,
-    pub(in crate::validator) route: RouteId,
+/// A valid entry of a token. It borrows the entry, so that a request that is rejected afterwards clones nothing.
+pub(in crate::validator) struct Hit<'e, C> {
+    pub(in crate::validator) claims: &'e Claims<C>,
+    pub(in crate::validator) route: &'e RouteId,
     /// The key to which the token is bound, if it is.
-    pub(in crate::validator) bound: Option<Arc<BoundToken>>,
+    pub(in crate::validator) bound: Option<&'e BoundToken>,
     /// The time of the check of the dates.
     pub(in crate::validator) checked_at: Timestamp,
 }
@@ -51,13 +51,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Returns the token's entry, if there is one and it is still valid for this request. Removes an invalid entry.
-    pub(in crate::validator) fn lookup<'s>(
+    /// Calls `read` with the token's entry, if there is one and it is still valid for this request. Removes an invalid entry.
+    pub(in crate::validator) fn with_valid_entry<'s, T>(
         &'s self,
         token: &[u8],
         host: Option<&Host>,
         validation: &Validation<'s>,
-    ) -> Option<Hit<C>> {
+        read: impl FnOnce(&Hit<'_, C>) -> T,
+    ) -> Option<T> {
         let token_cache = self.token_cache.as_deref()?;
         let found = token_cache.find(token)?;
         let entry = &found.as_ref()?.value;
@@ -78,9 +79,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::token_cache_stale_epoch();
             }
         }
-        let (claims, bound) = (|| entry.claims().clone(), || entry.bound().cloned());
-        let route = || entry.route().clone();
-        state.is_usable().then(|| Hit { claims: claims(), route: route(), bound: bound(), checked_at })
+        let (claims, route, bound) = (entry.claims(), entry.route(), entry.bound().map(Arc::as_ref));
+        state.is_usable().then(|| read(&Hit { claims, route, bound, checked_at }))
     }
 }
 
