@@ -101,16 +101,16 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         Ok(self.accept(validated, credential))
     }
 
-    /// Marks credentials, certificates, which may contain personal data, and secrets of proxies as sensitive, so that they do not appear
-    /// in logs of headers. A request with a second `Authorization` field is rejected.
+    /// Marks credentials, proofs, certificates, which may contain personal data, and secrets of proxies as sensitive, so that they do not
+    /// appear in logs of headers. Only headers that the API reads are looked up. A request with a second `Authorization` field is rejected.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        let of_proofs = [DPOP];
         if let Some(field) = headers.get_mut(AUTHORIZATION) {
             field.set_sensitive(true);
         }
         let from_sources = if self.token_sources.is_empty() { &[][..] } else { &[COOKIE, SEC_WEBSOCKET_PROTOCOL] };
-        let certificate = self.validator.possession().mutual_tls();
-        let of_proxies = certificate.into_iter().flat_map(MutualTlsRules::sensitive_headers);
+        let possession = self.validator.possession();
+        let of_proofs = if possession.dpop().is_none() { &[][..] } else { &[DPOP] };
+        let of_proxies = possession.mutual_tls().into_iter().flat_map(MutualTlsRules::sensitive_headers);
         for name in of_proofs.iter().chain(from_sources).chain(of_proxies) {
             // `entry` may allocate for an absent header.
             if !headers.contains_key(name) {

@@ -289,7 +289,11 @@ fn is_b64token(bytes: &[u8]) -> bool {
 
 /// RFC 9110 §5.6.2: `tchar`.
 fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    let is_symbol = matches!(
+        byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+    );
+    byte.is_ascii_alphanumeric() || is_symbol
 }
 
 /// The reason why the credential of a request cannot be used.

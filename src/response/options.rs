@@ -44,8 +44,14 @@ impl<R: ?Sized> ResponseOptions<R> {
         nonce: impl FnOnce() -> Option<HeaderValue>,
     ) -> ErrorParts {
         let RequestKind { protocol, schemes } = request;
-        let challenges = self.challenges.clone().for_request(schemes);
-        let parts = challenges.error_parts(rejection).with_protocol(protocol);
+        let parts = match schemes {
+            // The settings are those for `Bearer`. A clone changes reference counts that all threads share.
+            UsedSchemes::Bearer => self.challenges.error_parts(rejection),
+            UsedSchemes::Dpop | UsedSchemes::Both => {
+                self.challenges.clone().for_request(schemes).error_parts(rejection)
+            }
+        };
+        let parts = parts.with_protocol(protocol);
         let is_replay_store = matches!(rejection, Rejection::Possession(PossessionError::ReplayStore { .. }));
         let has_nonce = parts.http_status() == StatusCode::UNAUTHORIZED || is_replay_store;
         if has_nonce { parts.with_nonce(nonce()) } else { parts }

@@ -91,19 +91,14 @@ impl ErrorParts {
 
     /// Overwrites the headers of a response. Removes `WWW-Authenticate` if these parts have no challenge.
     pub(crate) fn write_headers(self, headers: &mut HeaderMap) {
-        headers.remove(WWW_AUTHENTICATE);
-        let no_store = self.status.is_client_error().then_some(NO_STORE);
-        let fields = [
-            (WWW_AUTHENTICATE, self.challenge),
-            (RETRY_AFTER, self.retry_after),
-            (CACHE_CONTROL, no_store),
-            (DPOP_NONCE, self.nonce),
-        ];
-        for (name, value) in fields {
-            if let Some(value) = value {
-                headers.insert(name, value);
-            }
+        if self.challenge.is_none() {
+            headers.remove(WWW_AUTHENTICATE);
         }
+        let mut write = |name, value: Option<HeaderValue>| drop(value.map(|value| headers.insert(name, value)));
+        write(WWW_AUTHENTICATE, self.challenge);
+        write(RETRY_AFTER, self.retry_after);
+        write(CACHE_CONTROL, self.status.is_client_error().then_some(NO_STORE));
+        write(DPOP_NONCE, self.nonce);
         if self.protocol == Protocol::Grpc {
             // RFC 6750 §3.1 is about the challenge. A gRPC client reads only the message.
             let message = self.error.map_or(NO_CREDENTIAL, |error| error.description);

@@ -18,7 +18,7 @@ use tower_bearer::{Api, BearerLayer, Claims, RejectionKind, RequireLayer, Requir
 
 use crate::challenge_parser::Challenge;
 use crate::dpop_fixture::{Answer, URL, World, challenges, dpop_request};
-use crate::fixture::block_on;
+use crate::fixture::{AUDIENCE, block_on};
 
 fn world() -> World {
     World::new(|api| api)
@@ -276,6 +276,22 @@ fn a_handler_extracts_the_constraint() {
     let url = "https://api.test/optional";
     assert_eq!(Answer::of(&send("/optional", format!("DPoP {bound}"), Some(proof(url)))), Answer::Accepted);
     assert_eq!(Answer::of(&send("/optional", format!("Bearer {unbound}"), None)), Answer::Accepted);
+}
+
+#[test]
+fn the_header_of_the_proof_is_marked_sensitive_if_the_api_uses_dpop() {
+    for (world, expected) in [(world(), [true; 3]), (World::without_dpop(AUDIENCE, |api| api), [true, false, false])] {
+        let inner = service_fn(|request: Request<String>| async move {
+            let fields = [AUTHORIZATION, DPOP].map(|name| request.headers().get_all(name).iter().cloned());
+            let marks: Vec<bool> = fields.into_iter().flatten().map(|field| field.is_sensitive()).collect();
+            Ok::<_, Infallible>(Response::new(marks))
+        });
+        let token = world.server.token().sign();
+        let request = Request::get("/me").header(AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.header(DPOP, "one").header(DPOP, "two").body(String::new()).expect("a request");
+        let response = block_on(world.layer.layer(inner).oneshot(request)).expect("infallible");
+        assert_eq!(response.into_body(), expected);
+    }
 }
 
 proptest! {
