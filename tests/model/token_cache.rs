@@ -40,6 +40,7 @@ fn main() {
     check("a search finds a whole entry or none", a_search_finds_a_whole_entry_or_none);
     check("one key has one entry", one_key_has_one_entry);
     check("a removed entry is not found", a_removed_entry_is_not_found);
+    check("a withdrawn entry is never found", a_withdrawn_entry_is_never_found);
     check("a full set evicts one entry for another", a_full_set_evicts_one_entry_for_another);
     check("a full table evicts an entry of any set", a_full_table_evicts_an_entry_of_any_set);
     check("a sweep removes the expired entries only", a_sweep_removes_the_expired_entries_only);
@@ -121,6 +122,26 @@ fn a_removed_entry_is_not_found() {
     writer.join().expect("no panic");
     drop(table.remove(HASH, &1));
     assert_eq!(find(&table, HASH, 1), None);
+}
+
+/// While two other threads write, a removal that must not fail removes the entry, and no write of theirs restores it.
+fn a_withdrawn_entry_is_never_found() {
+    let table = table();
+    let withdrawn = Arc::new(10);
+    insert_shared(&table, HASH, 1, &withdrawn);
+    let writer = thread::spawn({
+        let table = Arc::clone(&table);
+        move || insert(&table, HASH, 2, 20)
+    });
+    let sweeper = thread::spawn({
+        let table = Arc::clone(&table);
+        move || table.sweep(8, is_expired).len()
+    });
+    assert!(table.remove_now(HASH, &1).is_some());
+    assert_eq!((find(&table, HASH, 1), Arc::strong_count(&withdrawn)), (None, 1));
+    assert_eq!((writer.join().expect("no panic"), sweeper.join().expect("no panic")), (0, 0));
+    assert_eq!(find(&table, HASH, 1), None);
+    assert!([None, Some(20)].contains(&find(&table, HASH, 2)));
 }
 
 /// A full set evicts an entry while another thread searches for it. The evicted value is dropped.
