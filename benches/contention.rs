@@ -3,6 +3,11 @@
 //! Two cores are not twice as fast as one: the refresh takes a part of one of them, and they share memory and power. Therefore
 //! each round also measures as many threads that share nothing: each has another validator. The difference between both is the cost
 //! of sharing a validator. The last table shows the same for a cache of `moka`.
+//!
+//! The first table shows why threads with one and the same token are slower. Each request changes the reference count of the token's
+//! claims twice, since the claims outlive the lookup. A second thread adds time to a validation if both have the same token, or if
+//! each has another one and both clone one `Arc`, but not if they share only the validator. In a build that did not count, it added
+//! nothing with the same token either.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -18,8 +23,9 @@
 
 mod support;
 
+use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +50,7 @@ struct Case<'c> {
 fn main() {
     let server = server(Algorithm::RS256);
     let texts: Vec<String> = (0..9_000).map(|number| token(&server, number).sign()).collect();
+    measure_one_token(&with_cache(&server, 8 << 20), &texts);
     // Every other set has one more key, so the table and the epoch change, and with it the epoch of every cache entry.
     let others = [server.jwks(), with_one_more_key(&server.jwks())];
     let same = [server.jwks(), server.jwks()];
@@ -91,6 +98,71 @@ fn with_cache(server: &TestIssuer, token_cache_bytes: usize) -> Validator {
     let builder = Validator::builder(api(server, Algorithm::RS256));
     builder.with_token_cache_bytes(token_cache_bytes).build().expect("a valid configuration")
 }
+
+/// Measures a second thread with the same cached token. Only bursts count in which two threads ran at the same time.
+fn measure_one_token(validator: &Validator, texts: &[String]) {
+    let validate = |text: &str| drop(now(validator.validate(text)).expect("valid"));
+    let shared = Arc::new(());
+    let works: [(&str, u32, Work<'_>); 4] = [
+        ("one token", RUNS_OF_BURST, &|_| validate(&texts[0])),
+        ("one token for each thread", RUNS_OF_BURST, &|thread| validate(&texts[thread])),
+        ("one token for each thread, and a clone of one Arc", RUNS_OF_BURST, &|thread| {
+            let clone = Arc::clone(&shared);
+            validate(&texts[thread]);
+            drop(black_box(clone));
+        }),
+        ("nothing but a clone of one Arc", 20 * RUNS_OF_BURST, &|_| drop(black_box(Arc::clone(&shared)))),
+    ];
+    (0..2).for_each(|thread| validate(&texts[thread]));
+    let round = |_| works.map(|(_, runs, work)| [burst(1, runs, work), burst(2, runs, work)]);
+    let rounds: Vec<_> = (0..BURSTS).map(round).collect();
+    println!("\ncached token, RS256 ({BURSTS} bursts, median [least, most])");
+    println!("{:<50} {:>25} {:>29} {:>21}", "", "ns CPU, one thread", "ns CPU that a second adds", "two threads ÷ one");
+    for (at, (name, ..)) in works.into_iter().enumerate() {
+        let alone = spread(rounds.iter().map(|round| round[at][0]));
+        let added = spread(rounds.iter().map(|round| round[at][1] - round[at][0]));
+        let scaling = spread(rounds.iter().map(|round| 2.0 * round[at][0] / round[at][1]));
+        println!("{name:<50} {:>25} {:>29} {:>21}", show(alone), show(added), show(scaling));
+    }
+}
+
+/// What a thread does in one run; the argument is its number.
+type Work<'w> = &'w (dyn Fn(usize) + Sync);
+
+/// Returns the nanoseconds of CPU time of one run, by threads that ran at the same time without a pause.
+fn burst(threads: usize, runs_of_burst: u32, work: Work<'_>) -> f64 {
+    for _ in 0..100_000 {
+        let waiting = AtomicUsize::new(threads);
+        let run = |thread| {
+            waiting.fetch_sub(1, Ordering::AcqRel);
+            while waiting.load(Ordering::Acquire) > 0 {
+                spin_loop();
+            }
+            let (start, before) = (Instant::now(), cpu_time());
+            (0..runs_of_burst).for_each(|_| work(thread));
+            (cpu_time() - before, start, Instant::now())
+        };
+        let runs: Vec<_> = thread::scope(|scope| {
+            let handles: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
+            handles.into_iter().map(|handle| handle.join().expect("no panic")).collect()
+        });
+        let (first_end, last_start) = (runs.iter().map(|run| run.2).min(), runs.iter().map(|run| run.1).max());
+        let common = first_end.expect("a thread").saturating_duration_since(last_start.expect("a thread"));
+        let is_whole = |(cpu, start, end): &(Duration, Instant, Instant)| {
+            common > cpu.mul_f64(0.9) && *end - *start < cpu.mul_f64(1.05)
+        };
+        if runs.iter().all(is_whole) {
+            let nanos: f64 = runs.iter().map(|(cpu, ..)| cpu.as_secs_f64() * 1e9).sum();
+            return nanos / threads as f64 / f64::from(runs_of_burst);
+        }
+    }
+    panic!("the machine is too busy");
+}
+
+const BURSTS: usize = 31;
+
+/// Runs of one burst: about 0.4 ms, which is shorter than a time slice of the scheduler.
+const RUNS_OF_BURST: u32 = 1_000;
 
 /// Measures tokens that no request has sent before, with a token cache that is full of others. Each of the validators that share
 /// nothing has a part of the cache.

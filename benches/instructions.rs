@@ -45,7 +45,7 @@ fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|dynamic_tenant_of_one|dynamic_tenant_of_many|cached_dynamic_tenant|proof|no_proof|reject|open|layer|no_token}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|dynamic_tenant_of_one|dynamic_tenant_of_many|cached_dynamic_tenant|proof|no_proof|reject|open|layer|no_token|junk|expired}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -99,7 +99,7 @@ fn main() {
         }
         "open" => requests(times, open, Some(&text)),
         "layer" => requests(times, guarded, Some(&text)),
-        "no_token" => requests(times, guarded, None),
+        "no_token" | "junk" | "expired" => requests(times, guarded, rejected(&what, &server).as_deref()),
         other => panic!("unknown case {other}"),
     }
 }
@@ -179,6 +179,15 @@ fn revocations(times: u32, server: &TestIssuer, entries: Option<usize>) {
     let token = token(server, 0).claim("jti", "6f1c9a2b-7e35-4d00-9b1e-000000000000");
     let text = token.claim("sid", "6f1c9a2b-7e35-4d00-9b1e-000000000000").sign();
     repeat(times, || drop(black_box(now(validator.validate(black_box(&text))).expect("valid"))));
+}
+
+/// Returns a token that is rejected before its signature is verified, or none.
+fn rejected(what: &str, server: &TestIssuer) -> Option<String> {
+    match what {
+        "junk" => Some("2YotnFZFEjr1zCsicMWpAA".to_owned()),
+        "expired" => Some(token(server, 0).expired().sign()),
+        _ => None,
+    }
 }
 
 fn requests(times: u32, router: Router, text: Option<&str>) {
