@@ -22,7 +22,10 @@ pub enum RevocationKind {
 
 impl RevocationKind {
     /// All kinds.
-    pub const ALL: &'static [Self] = &[Self::JwtId, Self::Session, Self::Subject, Self::Client, Self::Issuer];
+    pub const ALL: &'static [Self] = &Self::IN_ORDER;
+
+    /// All kinds, in the order in which a token is looked up.
+    pub(super) const IN_ORDER: [Self; 5] = [Self::JwtId, Self::Session, Self::Subject, Self::Client, Self::Issuer];
 
     /// Returns the name in logs and metrics: `jti`, `sid`, `sub`, `client` or `issuer`.
     #[must_use]
@@ -52,12 +55,17 @@ impl RevocationKind {
 
     /// Returns the bit of the kind in a set of kinds.
     pub(super) const fn bit(self) -> u8 {
+        1 << self.position()
+    }
+
+    /// Returns the position in [`IN_ORDER`](Self::IN_ORDER).
+    pub(super) const fn position(self) -> usize {
         match self {
-            Self::JwtId => 1,
-            Self::Session => 1 << 1,
-            Self::Subject => 1 << 2,
-            Self::Client => 1 << 3,
-            Self::Issuer => 1 << 4,
+            Self::JwtId => 0,
+            Self::Session => 1,
+            Self::Subject => 2,
+            Self::Client => 3,
+            Self::Issuer => 4,
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use crate::claims::{self, ClientRule};
+use crate::claims;
 use crate::clock::Timestamp;
-use crate::revocation::digest::{IssuerDigest, ValueSum};
 use crate::revocation::kind::RevocationKind;
 use crate::revocation::list::{HAS_SUBJECT_CLAIMS, Revocations, Shared, UNAVAILABLE};
 use crate::revocation::set::Set;
+use crate::revocation::token_digests::{NamingClaim, TokenDigests};
 use crate::telemetry;
-use crate::token::{self, Claim, Member, Payload, unquote};
+use crate::token::{self, Claim, Payload, unquote};
 
 /// Why a token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +23,16 @@ pub(crate) enum Match {
 }
 
 impl Revocations {
-    /// Looks a token up whose issuer has these names. `now` is the time less the leeway.
-    pub(crate) fn check(
-        &self,
-        issuers: impl Iterator<Item = IssuerDigest> + Clone,
-        payload: &Payload,
-        clients: &ClientRule,
-        now: Timestamp,
-    ) -> Result<(), Match> {
+    /// Looks a token up. `now` is the time less the leeway.
+    pub(crate) fn check(&self, token: &TokenDigests, payload: &Payload, now: Timestamp) -> Result<(), Match> {
         let flags = self.shared.flags();
         if flags & UNAVAILABLE != 0 {
             self.ensure_running();
             return Err(Match::Unavailable);
         }
-        let lookup = Lookup { shared: &self.shared, set: &self.shared.set(), payload, issuers, now };
-        for kind in RevocationKind::ALL.iter().filter(|kind| flags & kind.bit() != 0) {
-            lookup.check(*kind, clients)?;
+        let lookup = Lookup { shared: &self.shared, set: &self.shared.set(), token, payload, now };
+        for (kind, claim) in token.claims().filter(|(kind, _)| flags & kind.bit() != 0) {
+            lookup.check(kind, claim)?;
         }
         // The claims stay known after the last entry of this kind has ended.
         let needed = HAS_SUBJECT_CLAIMS | RevocationKind::Subject.bit();
@@ -59,32 +53,29 @@ impl Revocations {
 }
 
 /// One look-up of one token.
-struct Lookup<'l, I> {
+struct Lookup<'l> {
     shared: &'l Shared,
     set: &'l Set,
+    token: &'l TokenDigests,
     payload: &'l Payload,
-    issuers: I,
     now: Timestamp,
 }
 
-impl<I: Iterator<Item = IssuerDigest> + Clone> Lookup<'_, I> {
-    fn check(&self, kind: RevocationKind, clients: &ClientRule) -> Result<(), Match> {
-        let value = |value: &str| self.shared.digester().value(value);
-        let is_rejected = match kind {
-            RevocationKind::JwtId => self.is_named(kind, &self.payload.text(Claim::Jti))?,
-            RevocationKind::Session => self.is_named(kind, &self.payload.text(Claim::Sid))?,
-            RevocationKind::Subject => match self.payload.text(Claim::Sub) {
-                Member::Is(subject) => self.is_issued_before(kind, value(subject)),
-                Member::Absent | Member::Malformed => false,
-            },
-            RevocationKind::Client => match clients.claim.raw(self.payload).map(unquote) {
-                Some(Some(client)) => self.is_issued_before(kind, value(&client)),
-                Some(None) if self.is_concerned(kind) => return Err(Match::Malformed(kind)),
-                Some(None) | None => false,
-            },
-            RevocationKind::Issuer => self.is_issued_before(kind, self.shared.digester().number(kind.bit())),
-        };
-        if is_rejected { Err(Match::Revoked(kind)) } else { Ok(()) }
+impl Lookup<'_> {
+    fn check(&self, kind: RevocationKind, claim: NamingClaim) -> Result<(), Match> {
+        // A token without `sub` or client is not named by entries of these kinds, and a malformed `sub` was rejected before.
+        let needs_claim = matches!(kind, RevocationKind::JwtId | RevocationKind::Session);
+        match claim {
+            NamingClaim::Present if self.is_named(kind) => Err(Match::Revoked(kind)),
+            NamingClaim::Malformed if kind != RevocationKind::Subject && self.is_concerned(kind) => {
+                Err(Match::Malformed(kind))
+            }
+            NamingClaim::Absent if needs_claim && !self.shared.has_warned(kind.bit()) && self.is_concerned(kind) => {
+                self.shared.warn_once(kind.bit(), || telemetry::revocation::claim_missing(kind.name()));
+                Ok(())
+            }
+            NamingClaim::Present | NamingClaim::Malformed | NamingClaim::Absent => Ok(()),
+        }
     }
 
     /// Checks the claims other than `sub` that entries compare with subjects.
@@ -93,53 +84,37 @@ impl<I: Iterator<Item = IssuerDigest> + Clone> Lookup<'_, I> {
         for claim in self.shared.subject_claims().iter() {
             let Some(raw) = token::member(self.payload.json(), claim) else { continue };
             let value = digester.value(&unquote(raw).unwrap_or(Cow::Borrowed(raw)));
-            let digests = self.issuers.clone().map(|issuer| digester.combine(digester.within(issuer, claim), value));
-            if self.any_issued_before(kind, digests) {
+            let mut issuers = self.token.issuers();
+            if issuers
+                .any(|issuer| self.is_issued_before(kind, digester.combine(digester.within(issuer, claim), value)))
+            {
                 return Err(Match::Revoked(kind));
             }
         }
         Ok(())
     }
 
-    /// Returns whether an entry names the value of a claim.
-    fn is_named(&self, kind: RevocationKind, claim: &Member<&str>) -> Result<bool, Match> {
-        match claim {
-            Member::Is(value) => {
-                let value = self.shared.digester().value(value);
-                let entry = |digest| self.set.find(kind, digest).is_some_and(|entry| self.counts(entry.ends_at));
-                Ok(self.digests(value).any(entry))
-            }
-            Member::Malformed if self.is_concerned(kind) => Err(Match::Malformed(kind)),
-            Member::Absent if !self.shared.has_warned(kind.bit()) && self.is_concerned(kind) => {
-                self.shared.warn_once(kind.bit(), || telemetry::revocation::claim_missing(kind.name()));
-                Ok(false)
-            }
-            Member::Absent | Member::Malformed => Ok(false),
-        }
-    }
-
-    fn is_issued_before(&self, kind: RevocationKind, value: ValueSum) -> bool {
-        self.any_issued_before(kind, self.digests(value))
+    /// Returns whether an entry of a kind rejects the token.
+    fn is_named(&self, kind: RevocationKind) -> bool {
+        self.token.of_kind(kind).any(|digest| match kind.has_time() {
+            true => self.is_issued_before(kind, digest),
+            false => self.set.find(kind, digest).is_some_and(|entry| self.counts(entry.ends_at)),
+        })
     }
 
     /// Returns whether the token was issued in or before the second of an entry. A token without `iat` may have been.
-    fn any_issued_before(&self, kind: RevocationKind, digests: impl Iterator<Item = u64>) -> bool {
-        { digests }.filter_map(|digest| self.set.find_issued_before(kind, digest)).any(|entry| {
+    fn is_issued_before(&self, kind: RevocationKind, digest: u64) -> bool {
+        self.set.find_issued_before(kind, digest).is_some_and(|entry| {
             let next_second = Timestamp::from_secs(i64::from(entry.before).saturating_add(1));
             let issued_at = claims::date(self.payload, Claim::Iat).ok();
             self.counts(entry.ends_at) && issued_at.is_none_or(|issued_at| issued_at < next_second)
         })
     }
 
+    /// Returns whether an entry of a kind concerns the issuer of the token, which has no valid claim of this kind.
     fn is_concerned(&self, kind: RevocationKind) -> bool {
-        let mut entries =
-            self.issuers.clone().filter_map(|issuer| self.set.find_concerned(self.shared.concerned(kind, issuer)));
-        entries.any(|entry| self.counts(entry.ends_at))
-    }
-
-    /// Returns the digests of a value with each name of the issuer.
-    fn digests(&self, value: ValueSum) -> impl Iterator<Item = u64> {
-        self.issuers.clone().map(move |issuer| self.shared.digester().combine(issuer, value))
+        let entries = self.token.of_kind(kind).filter_map(|digest| self.set.find_concerned(digest));
+        { entries }.any(|entry| self.counts(entry.ends_at))
     }
 
     fn counts(&self, ends_at: u32) -> bool {

@@ -43,6 +43,7 @@ mod set;
 mod status;
 mod table;
 mod tasks;
+mod token_digests;
 #[cfg(test)]
 mod tests;
 
@@ -57,3 +58,4 @@ pub use self::log::{LogAppend, LogError, LogFuture, LogPage, LogPosition, LogRea
 pub(crate) use self::lookup::Match;
 pub use self::memory_log::MemoryLog;
 pub use self::status::{RevocationState, RevocationStatus};
+pub(crate) use self::token_digests::TokenDigests;

@@ -49,10 +49,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Makes the checks whose results are never cached.
     pub(super) fn accept_cached(&self, token: &[u8], hit: &Hit<'_, C>, context: &RequestContext) -> Decision<C> {
-        let Hit { claims, route, bound, checked_at } = *hit;
+        let Hit { claims, route, bound, digests, checked_at } = *hit;
         let checked = self.core.check_possession(bound, context).and_then(|proven| {
             self.core.check_organization(claims.payload(), context)?;
-            self.core.check_revocation(claims.payload(), route, checked_at)?;
+            self.core.check_revocation_by(digests, claims.payload(), route, checked_at)?;
             Ok(proven)
         });
         let Proven { confirmation, proof } = match checked {
@@ -221,7 +221,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         {
             // What one request has proven is not true for another one.
             let unproven = claims.clone().with_proven(claims::ProvenConfirmation::None);
-            let entry = CacheEntry::new(unproven, route.clone(), Proof::Key(proof), lifetime, bound);
+            let digests = self.core.token_digests(unproven.payload(), route);
+            let entry = CacheEntry::new(unproven, route.clone(), Proof::Key(proof), lifetime, bound, digests);
             token_cache.insert(token, entry);
         }
         Ok(Validated { claims, nonce: proof.and_then(VerifiedProof::nonce_age) })

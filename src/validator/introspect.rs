@@ -205,8 +205,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return Decision::Made(Err(Rejection::Issuer(IssuerError::NotForHost)));
         }
         let ReadAnswer { claims, route, bound, checked_at, .. } = read;
+        let route = route.id();
         self.core.check_life(claims.payload(), checked_at);
-        let hit = Hit { claims: &claims, route: &route.id(), bound: bound.as_deref(), checked_at };
+        let hit = Hit { claims: &claims, route: &route, bound: bound.as_deref(), digests: None, checked_at };
         self.accept_cached(token, &hit, context)
     }
 
@@ -231,7 +232,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let max_age = used_for.max(defaults::TOKEN_CACHE_MAX_AGE);
         let lifetime = EntryLifetime { checked_at, valid_until, stored_at: answer.asked_at, max_age };
         let proof = Proof::Server(Box::new(ServerProof::new(Arc::clone(answer), token_key)));
-        let entry = CacheEntry::new(claims.with_proven(ProvenConfirmation::None), route, proof, lifetime, bound);
+        let digests = self.core.token_digests(claims.payload(), &route);
+        let claims = claims.with_proven(ProvenConfirmation::None);
+        let entry = CacheEntry::new(claims, route, proof, lifetime, bound, digests);
         client.store(token, answer, || token_cache.insert(token, entry));
     }
 

@@ -4,7 +4,7 @@ use crate::claims::{ClaimError, ClaimErrorReason, Claims};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::rejection::Rejection;
-use crate::revocation::{IssuerDigest, Match, RevocationKind, Revocations};
+use crate::revocation::{IssuerDigest, Match, RevocationKind, Revocations, TokenDigests};
 use crate::telemetry;
 use crate::token::Payload;
 use crate::validator::Core;
@@ -30,29 +30,46 @@ impl RevocationList {
 }
 
 impl Core {
+    /// Returns the digests by which the list is searched for a token; `None` without a list.
+    pub(super) fn token_digests(&self, payload: &Payload, route: &RouteId) -> Option<TokenDigests> {
+        let RevocationList { list, issuers } = self.revocations.as_ref()?;
+        let route = self.route(route)?;
+        // A name that a rule accepts is not listed. It is another tenant, or one more name of the issuer.
+        let ruled = route.has_rule().then(|| list.issuer(route.issuer_name(payload)));
+        let issuer = route.configured_issuer().filter(|_| !route.is_tenant());
+        let listed = issuer.and_then(|issuer| issuers.get(issuer)).map(|names| &**names).unwrap_or_default();
+        Some(list.digests(listed.iter().copied().chain(ruled), payload, &self.rules.clients))
+    }
+
+    /// Returns the list, unless it contains nothing and its log is read.
+    fn filled_list(&self) -> Option<&Revocations> {
+        self.revocations.as_ref().map(|revocations| &revocations.list).filter(|list| !list.is_empty())
+    }
+
     /// Checks that the token is not revoked. `now` is the time of the check of `exp`, so that no entry ends between the two checks.
     pub(super) fn check_revocation(&self, payload: &Payload, route: &RouteId, now: Timestamp) -> Result<(), Rejection> {
-        let Some(revocations) = &self.revocations else { return Ok(()) };
-        if revocations.list.is_empty() {
-            return Ok(());
-        }
-        let Some(route) = self.route(route) else { return Ok(()) };
-        // A name that a rule accepts is not listed. It is another tenant, or one more name of the issuer.
-        let ruled = route.has_rule().then(|| revocations.list.issuer(route.issuer_name(payload)));
-        let issuer = route.configured_issuer().filter(|_| !route.is_tenant());
-        let listed = issuer.and_then(|issuer| revocations.issuers.get(issuer));
-        let issuers = listed.map(|names| &**names).unwrap_or_default().iter().copied().chain(ruled);
+        self.check_revocation_by(None, payload, route, now)
+    }
+
+    /// Checks that the token with these digests is not revoked. They are computed if they are not known.
+    pub(super) fn check_revocation_by(
+        &self,
+        digests: Option<&TokenDigests>,
+        payload: &Payload,
+        route: &RouteId,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let Some(list) = self.filled_list() else { return Ok(()) };
         // Entries count as long as a validator would accept their tokens.
         let earliest = now.saturating_sub(self.rules.leeway);
-        let outcome = revocations.list.check(issuers, payload, &self.rules.clients, earliest);
-        outcome.map_err(|reason| match reason {
-            Match::Revoked(by) => Rejection::Revoked { by },
-            Match::Malformed(RevocationKind::Client) => {
-                Rejection::Claims(ClaimError::Client(ClaimErrorReason::Malformed))
-            }
-            Match::Malformed(_) => Rejection::Claims(ClaimError::SessionId),
-            Match::Unavailable => Rejection::RevocationsUnavailable { retry_after: defaults::RETRY_AFTER_MIN },
-        })
+        let outcome = match digests {
+            Some(digests) => list.check(digests, payload, earliest),
+            None => match self.token_digests(payload, route) {
+                Some(digests) => list.check(&digests, payload, earliest),
+                None => Ok(()),
+            },
+        };
+        outcome.map_err(rejection_of)
     }
 
     /// Checks again after a request has waited: the token may have been revoked meanwhile.
@@ -76,6 +93,16 @@ impl Core {
         if let Some(revocations) = &self.revocations {
             revocations.list.check_life(payload, now);
         }
+    }
+}
+
+/// Returns the rejection of a token that the list matches.
+fn rejection_of(reason: Match) -> Rejection {
+    match reason {
+        Match::Revoked(by) => Rejection::Revoked { by },
+        Match::Malformed(RevocationKind::Client) => Rejection::Claims(ClaimError::Client(ClaimErrorReason::Malformed)),
+        Match::Malformed(_) => Rejection::Claims(ClaimError::SessionId),
+        Match::Unavailable => Rejection::RevocationsUnavailable { retry_after: defaults::RETRY_AFTER_MIN },
     }
 }
 

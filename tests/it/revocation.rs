@@ -433,6 +433,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The digests of a cached token are computed once. A validator without token cache computes them for each request.
+    #[test]
+    fn decides_about_a_cached_token_as_about_a_new_one(steps in prop::collection::vec((any_entry(), 0_u64..10), 1..20)) {
+        let cached = Fixture::new();
+        let api = Api::new(AUDIENCE, trusted(&cached.server));
+        let builder = Validator::builder(api).with_clock(cached.clock.clone()).with_revocations(&cached.list);
+        let uncached = builder.without_token_cache().build().expect("a valid configuration");
+        let named = |value: &str| cached.token().claim("jti", value).claim("sid", value).subject(value).claim("azp", value);
+        let tokens = [
+            named("0").sign(),
+            named("1").claim("iat", NOW + 20).sign(),
+            named("2").without("iat").sign(),
+            named("3").without("jti").without("sid").claim("uid", "0").sign(),
+            named("3").claim("sid", 3).claim("azp", "x").claim("uid", 1).sign(),
+            cached.token().without("jti").without("sid").without("sub").raw_claim("client_id", r#""\u0030""#).sign(),
+        ];
+        let outcomes = |validator: &Validator| tokens.each_ref().map(|token| block_on(validator.validate(token)).map(drop));
+        prop_assert_eq!(outcomes(&cached.validator), outcomes(&uncached));
+        for ((kind, value, before, end), pause) in steps {
+            let now = cached.clock.now().as_secs();
+            let entry = revocation(kind, value).with_issued_before(at(now + before)).with_end(at(now + end));
+            // Every second entry is about another claim, or about another issuer.
+            let entry = if pause % 2 == 0 { entry } else { entry.with_subject_claim("uid") };
+            let other = Revocation::new(kind, "https://other.test/", &value.to_string());
+            cached.revoke(if pause % 5 == 0 { other } else { entry });
+            cached.clock.advance(Duration::from_secs(pause));
+            prop_assert_eq!(outcomes(&cached.validator), outcomes(&uncached), "{} {}", kind, value);
+        }
+    }
+}
+
 /// Each issuer of a pattern has its own subjects, so an entry concerns one of them.
 #[test]
 fn an_entry_for_an_issuer_of_a_pattern_concerns_its_tokens_only() {

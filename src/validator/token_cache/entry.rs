@@ -13,6 +13,7 @@ use crate::defaults;
 use crate::introspection::ActiveAnswer;
 use crate::jwks::{KeyEpoch, RingSerial};
 use crate::keys::{Thumbprint, VerifyingKey};
+use crate::revocation::TokenDigests;
 use crate::telemetry;
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
@@ -26,6 +27,8 @@ pub(in crate::validator) struct CacheEntry<C> {
     lifetime: EntryLifetime,
     /// The key to which the token is bound, if it is.
     bound: Option<Arc<BoundToken>>,
+    /// The digests by which the list of revocations is searched for the token, if there is a list.
+    digests: Option<TokenDigests>,
     weight: u32,
 }
 
@@ -77,6 +80,7 @@ impl<C: 'static> CacheEntry<C> {
         proof: Proof,
         lifetime: EntryLifetime,
         bound: Option<Arc<BoundToken>>,
+        digests: Option<TokenDigests>,
     ) -> Self {
         // The heap memory of `C` cannot be measured. It was read from the payload, so the length of the payload is the
         // estimate. A tree of values is larger, as `with_token_cache_bytes` documents.
@@ -88,10 +92,11 @@ impl<C: 'static> CacheEntry<C> {
         let bound_bytes = bound.as_ref().map_or(0, |bound| bound.footprint());
         let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
         let weight = weight.saturating_add(bound_bytes).saturating_add(proof.footprint());
+        let weight = weight.saturating_add(digests.as_ref().map_or(0, TokenDigests::footprint));
         let weight =
             u32::try_from(weight.saturating_add(defaults::TOKEN_CACHE_ENTRY_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
         telemetry::token_cache_inserted(weight);
-        Self { claims, route, proof, lifetime, bound, weight }
+        Self { claims, route, proof, lifetime, bound, digests, weight }
     }
 }
 
@@ -110,6 +115,10 @@ impl<C> CacheEntry<C> {
 
     pub(in crate::validator) fn bound(&self) -> Option<&Arc<BoundToken>> {
         self.bound.as_ref()
+    }
+
+    pub(in crate::validator) fn digests(&self) -> Option<&TokenDigests> {
+        self.digests.as_ref()
     }
 
     pub(in crate::validator) fn lifetime(&self) -> EntryLifetime {
@@ -248,7 +257,7 @@ pub(in crate::validator) mod tests {
     pub(in crate::validator) fn entry_at(after: u64, seconds: u64) -> CacheEntry<NoCustomClaims> {
         let key = KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1));
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
-        CacheEntry::new(claims, RouteId::for_tests(0), Proof::Key(key), lifetime_at(after, seconds), None)
+        CacheEntry::new(claims, RouteId::for_tests(0), Proof::Key(key), lifetime_at(after, seconds), None, None)
     }
 
     fn epoch(ring: u64, number: u64) -> KeyEpoch {
@@ -323,7 +332,7 @@ pub(in crate::validator) mod tests {
         let plain = entry(60);
         let (claims, json) = (plain.claims().clone().with_custom(Arc::new(String::new())), plain.claims().json().len());
         let proof = Proof::Key(KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1)));
-        let custom = CacheEntry::new(claims, plain.route().clone(), proof, lifetime(60), None);
+        let custom = CacheEntry::new(claims, plain.route().clone(), proof, lifetime(60), None, None);
         let (custom, plain) = (custom.weight(), plain.weight());
         assert_eq!(usize::try_from(custom - plain), Ok(size_of::<String>() + json));
     }

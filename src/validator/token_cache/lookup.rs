@@ -7,6 +7,7 @@ use crate::claims::Claims;
 use crate::clock::{Moment, Timestamp};
 use crate::jwks::AfterFetch;
 use crate::request::Host;
+use crate::revocation::TokenDigests;
 use crate::telemetry::{self, Validation};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::{Route, RouteId};
@@ -20,6 +21,8 @@ pub(in crate::validator) struct Hit<'e, C> {
     pub(in crate::validator) route: &'e RouteId,
     /// The key to which the token is bound, if it is.
     pub(in crate::validator) bound: Option<&'e BoundToken>,
+    /// The digests by which the list of revocations is searched, if they are known.
+    pub(in crate::validator) digests: Option<&'e TokenDigests>,
     /// The time of the check of the dates.
     pub(in crate::validator) checked_at: Timestamp,
 }
@@ -80,7 +83,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
         }
         let (claims, route, bound) = (entry.claims(), entry.route(), entry.bound().map(Arc::as_ref));
-        state.is_usable().then(|| read(&Hit { claims, route, bound, checked_at }))
+        state.is_usable().then(|| read(&Hit { claims, route, bound, digests: entry.digests(), checked_at }))
     }
 }
 
