@@ -19,8 +19,8 @@ pub(crate) struct ProofHead {
 }
 
 impl ProofHead {
-    /// Parses and checks the header of a proof, whose key must be `expected`. The checks of a key that cost as much as a verification
-    /// are made only for the expected one.
+    /// Parses and checks the header of a proof, whose key must be `expected`. Only the expected key is imported, because this takes
+    /// longer than all other checks, and for RSA keys as long as a verification.
     pub(super) fn parse(
         proof: &UnverifiedProof<'_>,
         policy: &ProofPolicy,
@@ -42,6 +42,7 @@ impl ProofHead {
         }
         let jwk = EmbeddedJwk::parse(jwk.ok_or(ProofError::MissingKey)?, algorithm).map_err(ProofError::Key)?;
         if jwk.thumbprint() != *expected {
+            jwk.check_point().map_err(ProofError::Key)?;
             return Err(ProofError::OtherKey);
         }
         let key = jwk.into_key().map_err(ProofError::Key)?;

@@ -1,13 +1,14 @@
 //! `EmbeddedJwk` and `EmbeddedKey`: the public key that a JWS contains in its own header (`jwk`, RFC 7515 §4.1.3).
 
+use std::borrow::Cow;
+
 use crate::defaults;
 use crate::keys::error::SkipReason;
-use crate::keys::json::Members;
-use crate::keys::jwk::{bytes, check_use, key_algorithm, material_of_form, required_text, text};
-use crate::keys::material::Material;
+use crate::keys::jwk::check_usage;
+use crate::keys::material::{Curve, Material};
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
-use crate::token::Algorithm;
+use crate::token::{self, Algorithm, Segment, TokenError};
 
 /// The public key in the header of a JWS, for the algorithm of the same header. It has passed the checks that cost little.
 ///
@@ -16,8 +17,20 @@ use crate::token::Algorithm;
 /// grows with the square of the size. So a key has only one encoding. `kid` and the members for certificates are ignored, and no
 /// URL is read.
 pub(crate) struct EmbeddedJwk {
-    material: Material,
+    public: Public,
+    thumbprint: Thumbprint,
     algorithm: Algorithm,
+}
+
+/// The public members of a key.
+enum Public {
+    /// Not yet imported.
+    Ec {
+        curve: Curve,
+        /// The coordinates, one after the other.
+        coordinates: Vec<u8>,
+    },
+    Other(Material),
 }
 
 /// A public key out of the header of a JWS.
@@ -30,38 +43,55 @@ pub(crate) struct EmbeddedJwk {
 pub(crate) struct EmbeddedKey(VerifyingKey);
 
 impl EmbeddedJwk {
-    /// Parses and checks a JWK.
+    /// Parses a JWK, and makes the checks that cost little.
     pub(crate) fn parse(json: &str, algorithm: Algorithm) -> Result<Self, SkipReason> {
-        let members = Members::parse(json).ok_or(SkipReason::NotAnObject)?;
-        if PRIVATE_MEMBERS.into_iter().any(|name| members.has(name)) {
-            return Err(SkipReason::Private);
-        }
-        if members.has_duplicate() {
-            return Err(SkipReason::DuplicateMember);
-        }
-        let key_type = required_text(&members, "kty")?;
+        let members = Members::parse(json)?;
+        let key_type = required(members.kty)?;
         if key_type == "oct" {
             return Err(SkipReason::Symmetric);
         }
-        check_use(&members)?;
-        check_numbers(&members)?;
-        let own = key_algorithm(&members)?;
-        let material = material_of_form(&members, &key_type)?;
-        if own.is_some_and(|own| own != algorithm) || !material.supports(algorithm) {
+        check_usage(text(members.usage)?.as_deref(), members.operations)?;
+        members.check_numbers()?;
+        let own =
+            text(members.alg)?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()?;
+        let (public, thumbprint) = members.public(&key_type)?;
+        if own.is_some_and(|own| own != algorithm) || !public.supports(algorithm) {
             return Err(SkipReason::AlgorithmMismatch);
         }
-        Ok(Self { material, algorithm })
+        Ok(Self { public, thumbprint, algorithm })
     }
 
     pub(crate) fn thumbprint(&self) -> Thumbprint {
-        self.material.thumbprint()
+        self.thumbprint
     }
 
-    /// Makes the checks of an RSA key that cost as much as a verification, and prepares the key.
+    /// Checks that the point of an EC key is on its curve, for a key that is not needed.
+    pub(crate) fn check_point(&self) -> Result<(), SkipReason> {
+        match &self.public {
+            Public::Ec { curve, coordinates } => Material::ec_key(*curve, coordinates).map(drop),
+            Public::Other(_) => Ok(()),
+        }
+    }
+
+    /// Makes the checks that cost as much as a verification, and prepares the key.
     pub(crate) fn into_key(self) -> Result<EmbeddedKey, SkipReason> {
-        let material = self.material.not_factorable()?;
-        let key = material.parsed_for(self.algorithm).ok_or(SkipReason::AlgorithmMismatch)?;
-        Ok(EmbeddedKey(VerifyingKey::new(None, self.algorithm, material.thumbprint(), Verifier::Public(key))))
+        let key = match self.public {
+            Public::Ec { curve, coordinates } => Material::ec_key(curve, &coordinates)?,
+            Public::Other(material) => {
+                let material = material.not_factorable()?;
+                material.parsed_for(self.algorithm).ok_or(SkipReason::AlgorithmMismatch)?
+            }
+        };
+        Ok(EmbeddedKey(VerifyingKey::new(None, self.algorithm, self.thumbprint, Verifier::Public(key))))
+    }
+}
+
+impl Public {
+    fn supports(&self, algorithm: Algorithm) -> bool {
+        match self {
+            Self::Ec { curve, .. } => algorithm == curve.algorithm(),
+            Self::Other(material) => material.supports(algorithm),
+        }
     }
 }
 
@@ -84,26 +114,96 @@ impl EmbeddedKey {
     }
 }
 
-/// Checks that no number is padded, and that RSA numbers have no leading zero bytes and at most 4096 bits.
-fn check_numbers(members: &Members<'_>) -> Result<(), SkipReason> {
-    for name in ["n", "e", "x", "y"] {
-        if text(members, name)?.is_some_and(|number| number.ends_with('=')) {
-            return Err(SkipReason::Encoding);
+/// The members of a JWK that matter, as JSON texts.
+struct Members<'j> {
+    kty: Option<&'j str>,
+    crv: Option<&'j str>,
+    x: Option<&'j str>,
+    y: Option<&'j str>,
+    n: Option<&'j str>,
+    e: Option<&'j str>,
+    usage: Option<&'j str>,
+    operations: Option<&'j str>,
+    alg: Option<&'j str>,
+}
+
+impl<'j> Members<'j> {
+    /// Parses one object without private members.
+    fn parse(json: &'j str) -> Result<Self, SkipReason> {
+        let members = token::json_members(Segment::Header, json, MEMBERS).map_err(|error| match error {
+            TokenError::DuplicateMember { .. } => SkipReason::DuplicateMember,
+            _ => SkipReason::NotAnObject,
+        })?;
+        let [kty, crv, x, y, n, e, usage, operations, alg, private @ ..] = members;
+        if private.iter().any(Option::is_some) {
+            return Err(SkipReason::Private);
         }
+        Ok(Self { kty, crv, x, y, n, e, usage, operations, alg })
     }
-    for (name, reason) in [("n", SkipReason::RsaModulus), ("e", SkipReason::RsaExponent)] {
-        if !members.has(name) {
-            continue;
+
+    /// Checks that no number is padded, and that RSA numbers have no leading zero bytes and at most 4096 bits.
+    fn check_numbers(&self) -> Result<(), SkipReason> {
+        for number in [self.n, self.e, self.x, self.y] {
+            if text(number)?.is_some_and(|number| number.ends_with('=')) {
+                return Err(SkipReason::Encoding);
+            }
         }
-        let number = bytes(members, name)?;
-        if number.first() == Some(&0) {
-            return Err(reason);
+        for (number, reason) in [(self.n, SkipReason::RsaModulus), (self.e, SkipReason::RsaExponent)] {
+            if number.is_none() {
+                continue;
+            }
+            let number = bytes(number)?;
+            if number.first() == Some(&0) {
+                return Err(reason);
+            }
+            if number.len() > defaults::MAX_PROOF_RSA_BITS / 8 {
+                return Err(SkipReason::RsaSize);
+            }
         }
-        if number.len() > defaults::MAX_PROOF_RSA_BITS / 8 {
-            return Err(SkipReason::RsaSize);
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Parses the public members of a key type.
+    fn public(&self, key_type: &str) -> Result<(Public, Thumbprint), SkipReason> {
+        let material = match key_type {
+            "EC" => {
+                let curve = Curve::from_name(&required(self.crv)?).ok_or(SkipReason::Curve)?;
+                return self.ec(curve);
+            }
+            "RSA" => Material::rsa_of_form(&bytes(self.n)?, &bytes(self.e)?)?,
+            "OKP" if required(self.crv)? == "Ed25519" => Material::ed25519(&bytes(self.x)?)?,
+            "OKP" => return Err(SkipReason::Curve),
+            _ => return Err(SkipReason::KeyType),
+        };
+        let thumbprint = material.thumbprint();
+        Ok((Public::Other(material), thumbprint))
+    }
+
+    fn ec(&self, curve: Curve) -> Result<(Public, Thumbprint), SkipReason> {
+        let (x, y) = (required(self.x)?, required(self.y)?);
+        let mut coordinates = Vec::with_capacity(curve.length().saturating_mul(2));
+        for (number, length) in [(&x, curve.length()), (&y, curve.length().saturating_mul(2))] {
+            token::decode(Segment::Header, number.as_bytes(), &mut coordinates).map_err(|_| SkipReason::Encoding)?;
+            if coordinates.len() != length {
+                return Err(SkipReason::CoordinateLength);
+            }
+        }
+        // Canonical base64url without padding, which is what a thumbprint is computed from.
+        Ok((Public::Ec { curve, coordinates }, Thumbprint::of_ec_members(curve.name(), &x, &y)))
+    }
+}
+
+/// Returns the text of a member that must be a string.
+fn text(json: Option<&str>) -> Result<Option<Cow<'_, str>>, SkipReason> {
+    json.map(|json| token::unquote(json).ok_or(SkipReason::MalformedMember)).transpose()
+}
+
+fn required(json: Option<&str>) -> Result<Cow<'_, str>, SkipReason> {
+    text(json)?.ok_or(SkipReason::MissingMember)
+}
+
+fn bytes(json: Option<&str>) -> Result<Vec<u8>, SkipReason> {
+    token::decode_bytes(Segment::Header, required(json)?.as_bytes()).map_err(|_| SkipReason::Encoding)
 }
 
 /// The memory of a parsed key on a curve.
@@ -112,15 +212,17 @@ const CURVE_KEY_BYTES: usize = 1_024;
 /// The memory of a parsed RSA key of 4096 bits, with the values that the library computes for its modulus.
 const RSA_KEY_BYTES: usize = 4_096;
 
-/// The members of RFC 7518 §6.2.2, §6.3.2 and §6.4.1, and of the key type `AKP`, that must not be public.
-const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+/// The members in the order of [`Members`]. Those after `alg` are the members of RFC 7518 §6.2.2, §6.3.2 and §6.4.1, and of the key type
+/// `AKP`, that must not be public.
+const MEMBERS: [&str; 18] =
+    ["kty", "crv", "x", "y", "n", "e", "use", "key_ops", "alg", "d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::keys::fixtures::{ED25519, P256, P384, RSA, changed, published};
+    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, changed, published};
 
     fn parse(jwk: &str, algorithm: Algorithm) -> Result<EmbeddedKey, SkipReason> {
         EmbeddedJwk::parse(jwk, algorithm)?.into_key()
@@ -154,6 +256,23 @@ mod tests {
     }
 
     #[test]
+    fn checks_the_point_of_a_key_that_is_not_imported() {
+        let check = |jwk: &str, algorithm| EmbeddedJwk::parse(jwk, algorithm).expect("well-formed").check_point();
+        for (jwk, algorithm) in [(P256, Algorithm::ES256), (P384, Algorithm::ES384), (P521, Algorithm::ES512)] {
+            let members: Value = serde_json::from_str(jwk).expect("a fixture");
+            assert_eq!(check(jwk, algorithm), Ok(()));
+            for (name, other) in [("x", "y"), ("y", "x")] {
+                let moved = changed(jwk, name, members[other].clone());
+                assert_eq!(check(&moved, algorithm), Err(SkipReason::NotOnCurve), "{name} of {algorithm}");
+                assert_eq!(error_of(&moved, algorithm), SkipReason::NotOnCurve);
+            }
+        }
+        for (jwk, algorithm) in [(RSA, Algorithm::PS256), (ED25519, Algorithm::EdDSA)] {
+            assert_eq!(check(jwk, algorithm), Ok(()));
+        }
+    }
+
+    #[test]
     fn ignores_members_that_do_not_describe_the_key() {
         let members: [(&str, Value); 8] = [
             ("kid", json!(7)),
@@ -176,7 +295,7 @@ mod tests {
     fn rejects_private_members_of_any_value() {
         for jwk in [RSA, P256, ED25519] {
             let algorithm = if jwk == RSA { Algorithm::PS256 } else { Algorithm::ES256 };
-            for name in PRIVATE_MEMBERS {
+            for name in &MEMBERS[9..] {
                 for value in [json!("AQAB"), json!(""), json!(null), json!([]), json!(0)] {
                     assert_eq!(error_of(&changed(jwk, name, value), algorithm), SkipReason::Private, "{name}");
                 }

@@ -63,7 +63,7 @@ impl Curve {
         }
     }
 
-    const fn algorithm(self) -> Algorithm {
+    pub(super) const fn algorithm(self) -> Algorithm {
         match self {
             Self::P256 => Algorithm::ES256,
             Self::P384 => Algorithm::ES384,
@@ -107,10 +107,17 @@ impl Material {
         if x.len() != curve.length() || y.len() != curve.length() {
             return Err(SkipReason::CoordinateLength);
         }
-        // The point is encoded here (SEC 1 §2.3.3), since aws-lc-rs also accepts DER and compressed points.
-        let point = [&[UNCOMPRESSED], x, y].concat();
-        let key = ParsedPublicKey::new(curve.parameters(), point).map_err(|_| SkipReason::NotOnCurve)?;
+        let key = Self::ec_key(curve, &[x, y].concat())?;
         Ok(Self { public: Public::Ec { curve, key }, thumbprint: Thumbprint::ec(curve.name(), x, y) })
+    }
+
+    /// Imports the key with these coordinates, which have the length of the field.
+    pub(super) fn ec_key(curve: Curve, coordinates: &[u8]) -> Result<ParsedPublicKey, SkipReason> {
+        // The point is encoded here (SEC 1 §2.3.3), since aws-lc-rs also accepts DER and compressed points. It tries DER first, and
+        // checks a point in DER once less.
+        let header = if curve == Curve::P256 { &DER_HEADER_OF_P256[..] } else { &[] };
+        let point = [header, &[UNCOMPRESSED], coordinates].concat();
+        ParsedPublicKey::new(curve.parameters(), point).map_err(|_| SkipReason::NotOnCurve)
     }
 
     /// Creates an EC key from its uncompressed point (SEC 1 §2.3.3).
@@ -177,6 +184,12 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
 
 const ED25519: &str = "Ed25519";
 pub(super) const UNCOMPRESSED: u8 = 4;
+
+/// What precedes the point of P-256 in a SubjectPublicKeyInfo (RFC 5480 §2).
+const DER_HEADER_OF_P256: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
 
 #[cfg(test)]
 mod tests {

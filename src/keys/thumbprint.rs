@@ -35,7 +35,12 @@ impl Thumbprint {
 
     /// Computes the thumbprint of an EC key (RFC 7638 §3.2: `crv`, `kty`, `x`, `y`).
     pub(super) fn ec(curve: &str, x: &[u8], y: &[u8]) -> Self {
-        Self::from_json(&format!(r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y)))
+        Self::of_ec_members(curve, &base64url(x), &base64url(y))
+    }
+
+    /// Computes the thumbprint of an EC key from its coordinates in base64url without padding.
+    pub(super) fn of_ec_members(curve: &str, x: &str, y: &str) -> Self {
+        Self::from_json(&[r#"{"crv":""#, curve, r#"","kty":"EC","x":""#, x, r#"","y":""#, y, r#""}"#].concat())
     }
 
     /// Computes the thumbprint of an OKP key (RFC 8037 §2: `crv`, `kty`, `x`).

@@ -18,9 +18,8 @@ mod token_type;
 use std::fmt;
 
 pub use self::algorithm::{Algorithm, UnknownAlgorithmError};
-use self::compact::decode;
 pub(crate) use self::compact::{
-    CompactJws, check_encoding, decode_bytes, decode_text, has_json_header, header_segment,
+    CompactJws, check_encoding, decode, decode_bytes, decode_text, has_json_header, header_segment,
 };
 pub use self::error::{Segment, TokenError};
 pub use self::header::Header;

@@ -134,16 +134,20 @@ fn parse_kid(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
 }
 
 /// Returns the `alg` of a key (RFC 7517 §4.4).
-pub(super) fn key_algorithm(members: &Members<'_>) -> Result<Option<Algorithm>, SkipReason> {
+fn key_algorithm(members: &Members<'_>) -> Result<Option<Algorithm>, SkipReason> {
     text(members, "alg")?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()
 }
 
-/// Checks that `use` and `key_ops` both allow the verification of signatures (RFC 7517 §4.2, §4.3).
-pub(super) fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
-    if text(members, "use")?.is_some_and(|usage| usage != "sig") {
+fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
+    check_usage(text(members, "use")?.as_deref(), raw(members, "key_ops")?)
+}
+
+/// Checks that `use` and the JSON text of `key_ops` both allow the verification of signatures (RFC 7517 §4.2, §4.3).
+pub(super) fn check_usage(usage: Option<&str>, operations: Option<&str>) -> Result<(), SkipReason> {
+    if usage.is_some_and(|usage| usage != "sig") {
         return Err(SkipReason::Use);
     }
-    let Some(operations) = raw(members, "key_ops")? else { return Ok(()) };
+    let Some(operations) = operations else { return Ok(()) };
     let mut operations: Vec<String> = serde_json::from_str(operations).map_err(|_| SkipReason::Operations)?;
     let count = operations.len();
     operations.sort_unstable();
@@ -155,13 +159,8 @@ pub(super) fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
 }
 
 fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
-    material_of_form(members, key_type)?.not_factorable()
-}
-
-/// Parses the public members, and makes all checks except that for RSA keys which can be factored.
-pub(super) fn material_of_form(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
     match key_type {
-        "RSA" => Material::rsa_of_form(&bytes(members, "n")?, &bytes(members, "e")?),
+        "RSA" => Material::rsa(&bytes(members, "n")?, &bytes(members, "e")?),
         "EC" => {
             let curve = Curve::from_name(&required_text(members, "crv")?).ok_or(SkipReason::Curve)?;
             Material::ec(curve, &bytes(members, "x")?, &bytes(members, "y")?)
@@ -176,7 +175,7 @@ fn raw<'j>(members: &Members<'j>, name: &str) -> Result<Option<&'j str>, SkipRea
     members.unique(name).map_err(|_| SkipReason::DuplicateMember)
 }
 
-pub(super) fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason> {
+fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason> {
     match raw(members, name)? {
         None => Ok(None),
         Some(json) => serde_json::from_str(json).map(Some).map_err(|_| SkipReason::MalformedMember),
@@ -196,11 +195,11 @@ fn issuer(members: &Members<'_>) -> Option<Box<str>> {
     text(members, "issuer").map(|issuer| issuer.map(String::into_boxed_str)).unwrap_or_else(|_| Some(Box::default()))
 }
 
-pub(super) fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {
+fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {
     text(members, name)?.ok_or(SkipReason::MissingMember)
 }
 
-pub(super) fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
+fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
     let text = required_text(members, name)?;
     // RFC 7518 §2 forbids padding, but some issuers publish it.
     let base64url = if text.ends_with('=') { URL_SAFE } else { URL_SAFE_NO_PAD };
