@@ -68,8 +68,11 @@ pub(crate) enum DpopScheme {
 struct PrewrittenChallenges {
     /// The challenge for a request without credential.
     without_error: HeaderValue,
+    /// For a request with a bearer token.
     invalid_request: HeaderValue,
     invalid_token: HeaderValue,
+    /// For a request under the scheme `DPoP`.
+    of_dpop: Vec<(ErrorText, Others, HeaderValue)>,
 }
 
 impl Challenges {
@@ -100,7 +103,7 @@ impl Challenges {
     /// Sets the schemes that the API accepts.
     pub(crate) fn with_accepted(mut self, accepted: AcceptedSchemes) -> Self {
         self.accepted = accepted;
-        self
+        if self.is_default() { self } else { self.prewrite() }
     }
 
     /// Sets the schemes of the request's credentials. The challenge of this scheme has the error.
@@ -221,15 +224,10 @@ impl Challenges {
         write: impl FnOnce(&Self) -> HeaderValue,
     ) -> HeaderValue {
         match &self.prewritten {
-            Some(prewritten) if self.is_bearer_only() => select(prewritten).clone(),
+            Some(prewritten) if self.used == UsedSchemes::Bearer => select(prewritten).clone(),
             None if self.is_default() => HeaderValue::from_static(plain),
             Some(_) | None => write(self),
         }
-    }
-
-    /// Returns whether `Bearer` is the only scheme that the API accepts, and the one that the request has used.
-    fn is_bearer_only(&self) -> bool {
-        self.accepted.dpop == DpopScheme::Rejected && self.used == UsedSchemes::Bearer
     }
 
     // RFC 6750 §3.1: a request without credential gets no error code.
@@ -262,8 +260,14 @@ impl Challenges {
 
     /// Returns the response with an error of the scheme `DPoP`.
     fn dpop_error(&self, error: ErrorText, others: Others) -> ErrorParts {
-        let challenge = self.list(UsedSchemes::Dpop, others, |challenge| challenge.with_error(error));
+        let prewritten = self.prewritten.iter().flat_map(|prewritten| &prewritten.of_dpop);
+        let known = { prewritten }.find(|(known, with, _)| *known == error && *with == others);
+        let challenge = known.map_or_else(|| self.of_dpop(error, others), |(_, _, challenge)| challenge.clone());
         ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(error), challenge)
+    }
+
+    fn of_dpop(&self, error: ErrorText, others: Others) -> HeaderValue {
+        self.list(UsedSchemes::Dpop, others, |challenge| challenge.with_error(error))
     }
 
     /// Formats the challenges of one field: first those with the error, then those of the other schemes without it.
@@ -313,13 +317,27 @@ impl Challenges {
     fn prewrite(mut self) -> Self {
         let (without_error, invalid_request, invalid_token) =
             (self.without_error(), self.invalid_request(), self.invalid_token());
-        self.prewritten = Some(Arc::new(PrewrittenChallenges { without_error, invalid_request, invalid_token }));
+        let of_dpop = match self.accepted.dpop {
+            DpopScheme::Rejected => Vec::new(),
+            DpopScheme::WithProof(_) | DpopScheme::WithoutProof => {
+                let errors = [
+                    (INVALID_DPOP_PROOF, Others::Listed),
+                    (INVALID_KEY_BINDING, Others::Listed),
+                    (INVALID_TOKEN, Others::Listed),
+                    (INVALID_TOKEN, Others::Omitted),
+                    (USE_DPOP_NONCE, Others::Omitted),
+                ];
+                errors.map(|(error, others)| (error, others, self.of_dpop(error, others))).into()
+            }
+        };
+        let prewritten = PrewrittenChallenges { without_error, invalid_request, invalid_token, of_dpop };
+        self.prewritten = Some(Arc::new(prewritten));
         self
     }
 }
 
 /// Whether a field lists the schemes that the request has not used.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Others {
     Listed,
     Omitted,
