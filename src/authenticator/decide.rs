@@ -139,7 +139,11 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
                 self.anonymous == Anonymous::Accept || (self.preflight == Preflight::Accept && is_preflight(request));
             return if is_accepted { Ok(None) } else { Err(Rejection::NoCredential) };
         };
-        let context = self.context(request, scheme)?;
+        // Errors of `Authorization` are reported before those of the host and the proof.
+        let context = self.context(request, scheme).map_err(|rejection| match credential.check() {
+            Ok(()) => rejection,
+            Err(error) => Rejection::Credential(error),
+        })?;
         Ok(Some((credential, context)))
     }
 
@@ -152,10 +156,10 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         }
         // A token of a token source counts as sent under `Bearer`.
         let scheme = field.map_or(Scheme::Bearer, |(scheme, _)| scheme);
-        if self.token_sources.is_empty() && scheme == Scheme::Bearer && !self.validator.needs_host(scheme) {
+        if self.token_sources.is_empty() {
             return Ok(field.map(|(scheme, bytes)| (scheme, Credential::Field(bytes))));
         }
-        // Errors of `Authorization` are reported before errors of the token sources, the host and the proof.
+        // Errors of `Authorization` are reported before errors of the token sources.
         let field = field.map(|(_, bytes)| BearerToken::from_bytes(bytes));
         let mut token = field.transpose().map_err(Rejection::Credential)?;
         for source in &self.token_sources {

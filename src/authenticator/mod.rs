@@ -171,19 +171,24 @@ impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     #[must_use]
     pub fn reject(&self, request: &RequestHead<'_>, rejection: Rejection) -> Rejected {
         record_unmet(&rejection, None);
-        self.responder(request).reject(rejection, None)
+        self.responder(self.request_kind(request)).reject(rejection, None)
     }
 
     fn outcome(&self, request: &RequestHead<'_>, result: Result<Option<Accepted<C>>, Rejection>) -> Outcome<C> {
         match result {
-            Ok(Some(accepted)) => Outcome::Authenticated(Authenticated::new(accepted, self.responder(request))),
+            Ok(Some(accepted)) => {
+                // The claims know the scheme, so the headers are not read again.
+                let schemes = accepted.claims.used_schemes();
+                let kind = RequestKind { protocol: Protocol::from_request(request), schemes };
+                Outcome::Authenticated(Authenticated::new(accepted, self.responder(kind)))
+            }
             Ok(None) => Outcome::Anonymous,
-            Err(rejection) => Outcome::Rejected(self.responder(request).reject(rejection, None)),
+            Err(rejection) => Outcome::Rejected(self.responder(self.request_kind(request)).reject(rejection, None)),
         }
     }
 
-    fn responder(&self, request: &RequestHead<'_>) -> Responder {
-        Responder::new(self.request_kind(request), self.validator.current_nonces(), self.response_options.clone())
+    fn responder(&self, request: RequestKind) -> Responder {
+        Responder::new(request, self.validator.current_nonces(), self.response_options.clone())
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) use self::head::ProofHead;
 pub use self::nonce::{CurrentNonces, Nonces};
 pub(crate) use self::nonce::{NonceAge, NonceSource};
 pub use self::policy::ProofPolicy;
-pub(crate) use self::proof::UnverifiedProof;
+pub(crate) use self::proof::{ProofSegments, UnverifiedProof};
 pub use self::proof_id::ProofId;
 pub use self::replay::{MemoryReplayStore, ProofUse, Recording, RecordingFuture, ReplayError, ReplayStore};
 pub(crate) use self::rules::{DpopRules, algorithm_names};

@@ -10,6 +10,13 @@ use crate::token::{self, CompactJws, Segment, TokenError};
 #[derive(Clone, Copy)]
 pub(crate) struct UnverifiedProof<'p>(CompactJws<'p>);
 
+/// The lengths of the first two segments of a proof whose form is checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProofSegments {
+    header: usize,
+    payload: usize,
+}
+
 impl<'p> UnverifiedProof<'p> {
     /// Checks the length and the form of a proof, before any JSON is parsed.
     pub(crate) fn parse(text: &'p [u8]) -> Result<Self, ProofError> {
@@ -25,6 +32,20 @@ impl<'p> UnverifiedProof<'p> {
             token::check_encoding(segment, encoded).map_err(ProofError::Form)?;
         }
         Ok(Self(jws))
+    }
+
+    /// Returns where its segments end, for [`from_checked`](Self::from_checked).
+    pub(crate) fn segments(&self) -> ProofSegments {
+        ProofSegments { header: self.0.header.len(), payload: self.0.payload.len() }
+    }
+
+    /// Returns a proof whose form [`parse`](Self::parse) has checked before. `None` if the segments are those of another text.
+    pub(crate) fn from_checked(text: &'p [u8], segments: ProofSegments) -> Option<Self> {
+        let (header, rest) = text.split_at_checked(segments.header)?;
+        let (payload, rest) = rest.split_first()?.1.split_at_checked(segments.payload)?;
+        let signature = rest.split_first()?.1;
+        let end = segments.header.saturating_add(1).saturating_add(segments.payload);
+        Some(Self(CompactJws { header, payload, signature, signing_input: text.get(..end)? }))
     }
 
     /// Returns the header, still encoded.

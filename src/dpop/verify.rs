@@ -65,7 +65,10 @@ impl<'e> Expected<'e> {
 
 /// The SHA-256 hash of an access token, as `ath` contains it (RFC 9449 §4.2). `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct AccessTokenHash([u8; 32]);
+pub struct AccessTokenHash(
+    /// In base64url without padding. A hash has only one such text.
+    [u8; 43],
+);
 
 impl AccessTokenHash {
     /// Hashes the text of a token, without its scheme.
@@ -75,13 +78,15 @@ impl AccessTokenHash {
     }
 
     pub(crate) fn from_bytes(token: &[u8]) -> Self {
-        Self(keys::sha256(token))
+        let mut text = [0; 43];
+        // 32 bytes fit. Otherwise, the hash would be that of no token.
+        let _length = URL_SAFE_NO_PAD.encode_slice(keys::sha256(token), &mut text);
+        Self(text)
     }
 
     /// Returns whether the text is the hash in base64url without padding.
     fn is(&self, text: &str) -> bool {
-        let mut decoded = [0; 33];
-        matches!(URL_SAFE_NO_PAD.decode_slice(text, &mut decoded), Ok(32)) && decoded.starts_with(&self.0)
+        *text.as_bytes() == self.0
     }
 }
 

@@ -134,9 +134,12 @@ pub(crate) enum UsedSchemes {
 impl UsedSchemes {
     /// Reads the schemes of all `Authorization` fields. Another scheme counts as `Bearer`.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        let fields = || headers.get_all(AUTHORIZATION).iter();
-        let has = |scheme| fields().any(|field| credential(field, scheme).is_some());
-        match (has(Scheme::Dpop), has(Scheme::Bearer)) {
+        let (mut has_dpop, mut has_bearer) = (false, false);
+        for field in headers.get_all(AUTHORIZATION) {
+            has_dpop |= credential(field, Scheme::Dpop).is_some();
+            has_bearer |= credential(field, Scheme::Bearer).is_some();
+        }
+        match (has_dpop, has_bearer) {
             (true, true) => Self::Both,
             (true, false) => Self::Dpop,
             (false, _) => Self::Bearer,

@@ -13,8 +13,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{PossessionRules, SenderConstraintRule};
 use crate::defaults;
 use crate::dpop::{
-    self, AccessTokenHash, CurrentNonces, DpopRules, Expected, NonceSource, ProofError, ProofHead, ProofUse, Recording,
-    RecordingFuture, ReplayError, UnverifiedProof, VerifiedProof,
+    self, AccessTokenHash, CurrentNonces, DpopRules, Expected, NonceSource, ProofError, ProofHead, ProofSegments,
+    ProofUse, Recording, RecordingFuture, ReplayError, UnverifiedProof, VerifiedProof,
 };
 use crate::fetch::within;
 use crate::keys::Thumbprint;
@@ -53,8 +53,16 @@ pub(crate) struct DpopRequest {
     target: Uri,
     host: Option<Host>,
     handshake: Handshake,
-    /// The field `DPoP`, whose form is checked.
-    proof: Option<HeaderValue>,
+    /// The field `DPoP`.
+    proof: Option<ProofField>,
+}
+
+/// The field `DPoP` of a request.
+#[derive(Clone)]
+struct ProofField {
+    value: HeaderValue,
+    /// `None` if no proof is read, because the API does not use DPoP.
+    checked: Option<ProofSegments>,
 }
 
 /// A token that is bound to a key or a certificate, with what does not change from request to request.
@@ -204,12 +212,12 @@ impl Possession {
         bound: &BoundToken,
         key: Thumbprint,
         request: &DpopRequest,
-        proof: &HeaderValue,
+        proof: &ProofField,
         now: Timestamp,
     ) -> Result<VerifiedProof, PossessionError> {
         let nonces = self.nonces(|| now);
         let expected = request.expected(rules, bound.hash, key, nonces.as_deref());
-        let proof = UnverifiedProof::parse(field_content(proof)).map_err(PossessionError::Proof)?;
+        let proof = proof.parsed().map_err(PossessionError::Proof)?;
         let known = bound.head.load();
         let verified = dpop::verify_with_known_head(&proof, known.as_deref(), &expected, &rules.policy, now);
         let (verified, head) = verified.map_err(PossessionError::Proof)?;
@@ -356,9 +364,8 @@ impl Presentation {
             // No proof is ever read. A certificate-bound token is accepted only without one.
             None => request.headers().get(dpop::DPOP),
         };
-        if let (Some(_), Some(proof)) = (rules, proof) {
-            UnverifiedProof::parse(field_content(proof)).map_err(PossessionError::Proof)?;
-        }
+        let check = |proof| UnverifiedProof::parse(field_content(proof)).map(|proof| proof.segments());
+        let checked = rules.and(proof).map(check).transpose().map_err(PossessionError::Proof)?;
         let target = rules.and_then(|rules| rules.request_target.as_ref()).and_then(|target| (target.0)(request));
         let target = target.unwrap_or_else(|| request.uri().clone());
         Ok(Self::Dpop(Box::new(DpopRequest {
@@ -366,7 +373,7 @@ impl Presentation {
             handshake: handshake(request, &target),
             target,
             host: host.cloned(),
-            proof: proof.cloned(),
+            proof: proof.map(|value| ProofField { value: value.clone(), checked }),
         })))
     }
 
@@ -381,8 +388,7 @@ impl Presentation {
 impl DpopRequest {
     /// Returns a claim of the proof as JSON text, for an explanation.
     pub(super) fn proof_claim(&self, name: &str) -> Option<String> {
-        let proof = UnverifiedProof::parse(field_content(self.proof.as_ref()?)).ok()?;
-        proof.claim(name)
+        self.proof.as_ref()?.parsed().ok()?.claim(name)
     }
 
     /// Returns what a check of the proof expects, for an explanation.
@@ -410,6 +416,16 @@ impl DpopRequest {
         match nonces {
             Some(nonces) => expected.with_nonces(nonces),
             None => expected,
+        }
+    }
+}
+
+impl ProofField {
+    fn parsed(&self) -> Result<UnverifiedProof<'_>, ProofError> {
+        let content = field_content(&self.value);
+        match self.checked.and_then(|segments| UnverifiedProof::from_checked(content, segments)) {
+            Some(proof) => Ok(proof),
+            None => UnverifiedProof::parse(content),
         }
     }
 }
