@@ -4,20 +4,26 @@ use super::sync::{Arc, AtomicU64, AtomicUsize, OnceLock, Ordering};
 
 /// A set of 64-bit hashes in segments, each twice as large as the one before.
 ///
+/// A segment consists of pages of the size of the first segment. A page is allocated when a hash needs one of its places, so that no
+/// insertion waits until a large segment is allocated and cleared.
+///
 /// A hash has a fixed sequence of places: a row of adjacent places in the first segment, then a row in the second one, and so on. It
 /// is inserted into the first free place of its sequence by one compare-and-swap. A place is never freed. So all threads that insert
 /// one hash meet at the same place, and exactly one of them writes it.
 pub(super) struct Table {
-    segments: [OnceLock<Box<[AtomicU64]>>; SEGMENTS],
-    /// The number of places of the first segment, a power of two.
+    segments: [OnceLock<Box<[Page]>>; SEGMENTS],
+    /// The number of places of the first segment and of each page, a power of two.
     first: usize,
     /// The number of places of a row, a power of two, at most `first`.
     row: usize,
-    /// The bytes of all segments together are at most this.
+    /// The bytes of the places of all segments together are at most this.
     bound: usize,
     budget: Arc<Budget>,
     entries: AtomicUsize,
 }
+
+/// The places of a part of a segment.
+type Page = OnceLock<Box<[AtomicU64]>>;
 
 /// The bytes that several tables together may still allocate.
 pub(super) struct Budget(AtomicUsize);
@@ -49,7 +55,7 @@ pub(super) enum Insertion {
 }
 
 impl Table {
-    /// Creates a table whose first segment has `first` places, in rows of `row` places. Both are powers of two.
+    /// Creates a table whose first segment and whose pages have `first` places, in rows of `row` places. Both are powers of two.
     pub(super) fn new(first: usize, row: usize, bound: usize, budget: Arc<Budget>) -> Self {
         Self { segments: Default::default(), first, row, bound, budget, entries: AtomicUsize::new(0) }
     }
@@ -58,8 +64,8 @@ impl Table {
     pub(super) fn insert(&self, hash: u64) -> Insertion {
         let hash = marked(hash);
         for index in 0..SEGMENTS {
-            let Some(segment) = self.segment(index) else { return Insertion::Full };
-            for place in self.row_of(segment, hash) {
+            let Some(row) = self.allocated_row(index, hash) else { return Insertion::Full };
+            for place in row {
                 let present = place.load(Ordering::Relaxed);
                 let present = match present {
                     // The exchange returns the current value, so a stale zero is no harm.
@@ -83,8 +89,11 @@ impl Table {
     /// Returns whether a hash is in the table.
     pub(super) fn contains(&self, hash: u64) -> bool {
         let hash = marked(hash);
-        for segment in self.segments.iter().map_while(OnceLock::get) {
-            for place in self.row_of(segment, hash) {
+        for pages in self.segments.iter().map_while(OnceLock::get) {
+            let row = self.position(pages, hash).and_then(|(page, at)| self.row(page.get()?, at));
+            // The places of a page that is not allocated are free.
+            let Some(row) = row else { return false };
+            for place in row {
                 match place.load(Ordering::Relaxed) {
                     0 => return false,
                     present if present == hash => return true,
@@ -100,45 +109,56 @@ impl Table {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes of all segments.
+    /// Returns the bytes of the places of all segments. The addresses of pages take less than one percent of that.
     pub(super) fn bytes(&self) -> usize {
-        self.segments
-            .iter()
-            .filter_map(OnceLock::get)
-            .map(|segment| bytes(segment.len()))
-            .fold(0, usize::saturating_add)
+        let pages = self.segments.iter().filter_map(OnceLock::get).map(|pages| pages.len());
+        bytes(self.first.saturating_mul(pages.fold(0, usize::saturating_add)))
     }
 
-    /// Returns a segment, and allocates it if the bound allows it. If two threads allocate it, one allocation is dropped.
-    fn segment(&self, index: usize) -> Option<&[AtomicU64]> {
+    /// Returns the pages of a segment, and reserves its bytes if the bound allows it.
+    fn segment(&self, index: usize) -> Option<&[Page]> {
         let slot = self.segments.get(index)?;
-        if let Some(segment) = slot.get() {
-            return Some(segment);
+        if let Some(pages) = slot.get() {
+            return Some(pages);
         }
-        let places = self.places(index);
+        let pages = u32::try_from(index).ok().and_then(|index| 1_usize.checked_shl(index)).unwrap_or(usize::MAX);
+        let places = pages.saturating_mul(self.first);
         // The segments before have `places - first` places.
         let total = bytes(places.saturating_mul(2).saturating_sub(self.first));
         if total > self.bound {
             return None;
         }
-        if self.budget.reserve(bytes(places)).is_some() {
-            let segment = (0..places).map(|_| AtomicU64::new(0)).collect();
-            if slot.set(segment).is_err() {
-                self.budget.release(bytes(places));
-            }
+        // If two threads reserve them, one of both returns them.
+        let is_reserved = self.budget.reserve(bytes(places)).is_some();
+        if is_reserved && slot.set((0..pages).map(|_| Page::default()).collect()).is_err() {
+            self.budget.release(bytes(places));
         }
-        slot.get().map(|segment| &**segment)
+        slot.get().map(|pages| &**pages)
     }
 
-    fn places(&self, index: usize) -> usize {
-        u32::try_from(index).ok().and_then(|index| self.first.checked_shl(index)).unwrap_or(usize::MAX)
+    /// Returns the row of a hash in a segment. If two threads allocate its page, one allocation is dropped.
+    fn allocated_row(&self, index: usize, hash: u64) -> Option<&[AtomicU64]> {
+        let (page, at) = self.position(self.segment(index)?, hash)?;
+        if page.get().is_none() {
+            let _is_present = page.set((0..self.first).map(|_| AtomicU64::new(0)).collect());
+        }
+        self.row(page.get()?, at)
     }
 
-    /// Returns the places of a hash in a segment.
-    fn row_of<'s>(&self, segment: &'s [AtomicU64], hash: u64) -> &'s [AtomicU64] {
-        let rows = segment.len().checked_div(self.row).unwrap_or_default();
-        let row = u64::try_from(rows).ok().and_then(|rows| hash.checked_rem(rows)).unwrap_or_default();
-        usize::try_from(row).ok().and_then(|row| segment.chunks_exact(self.row).nth(row)).unwrap_or_default()
+    /// Returns the page of a hash in a segment, and the first place of its row in the page. All numbers are powers of two.
+    fn position<'p>(&self, pages: &'p [Page], hash: u64) -> Option<(&'p Page, usize)> {
+        let places = u64::try_from(pages.len().saturating_mul(self.first)).ok()?;
+        // The lower bits of the hash select the row.
+        let start = usize::try_from(
+            (hash & u64::from(u32::MAX)).checked_shl(self.row.trailing_zeros())? & places.saturating_sub(1),
+        )
+        .ok()?;
+        let page = pages.get(start.checked_shr(self.first.trailing_zeros())?)?;
+        Some((page, start & self.first.saturating_sub(1)))
+    }
+
+    fn row<'p>(&self, page: &'p [AtomicU64], start: usize) -> Option<&'p [AtomicU64]> {
+        page.get(start..)?.get(..self.row)
     }
 }
 
