@@ -27,7 +27,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use http::header::AUTHORIZATION;
-use support::baseline::Baseline;
+use support::baseline::{Baseline, Signed, key_of_proof};
 use support::tenants::{Dynamic, dynamic};
 use support::{AUDIENCE, api, now, server, token};
 use tower::Service as _;
@@ -45,7 +45,7 @@ fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|dynamic_tenant_of_one|dynamic_tenant_of_many|cached_dynamic_tenant|proof|no_proof|reject|open|layer|no_token|junk|expired}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|dynamic_tenant_of_one|dynamic_tenant_of_many|cached_dynamic_tenant|proof|proof_floor|proof_with_new_header|proof_of_other_method|proof_of_other_key|bearer_with_dpop|bearer_without_dpop|reject|open|layer|no_token|junk|expired}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -88,8 +88,7 @@ fn main() {
         "tenant" | "tenant_of_one" | "tenant_of_many" | "cached_tenant" | "cached_tenant_of_many" => {
             tenants(&what, times, &server);
         }
-        "proof" => proofs(times, true),
-        "no_proof" => proofs(times, false),
+        what if what.starts_with("proof") || what.ends_with("dpop") => proofs(what, times),
         "dynamic_tenant_of_one" => dynamic_tenants(times, &server, 1, ValidatorBuilder::without_token_cache),
         "dynamic_tenant_of_many" => dynamic_tenants(times, &server, 1_000, ValidatorBuilder::without_token_cache),
         "cached_dynamic_tenant" => dynamic_tenants(times, &server, 1_000, |builder| builder),
@@ -104,30 +103,52 @@ fn main() {
     }
 }
 
-/// Authenticates requests with a cached ES256 token, with DPoP proofs whose header is known or without DPoP.
-fn proofs(times: u32, is_bound: bool) {
+/// Authenticates requests with a cached ES256 token: bearer requests, or requests with DPoP proofs. For `proof_floor`, only the
+/// signatures of the proofs are verified.
+fn proofs(what: &str, times: u32) {
     let server = server(Algorithm::ES256);
     let client = ProofKey::new();
-    let dpop = Dpop::new(AUDIENCE.trim_end_matches('/'));
-    let validator = Validator::new(api(&server, Algorithm::ES256).with_dpop(dpop)).expect("a valid configuration");
+    let api = api(&server, Algorithm::ES256);
+    let dpop = (what != "bearer_without_dpop").then(|| Dpop::new(AUDIENCE.trim_end_matches('/')));
+    let validator = Validator::new(dpop.into_iter().fold(api, Api::with_dpop)).expect("a valid configuration");
     let authenticator = Authenticator::new(validator);
     let bound = token(&server, 1).bound_to(&client).sign();
     let bearer = token(&server, 2).sign();
-    let request = || {
+    let other = ProofKey::new();
+    let proof = |number: u32| {
+        let proof = match what {
+            "proof_of_other_method" => client.proof("PUT", &format!("{AUDIENCE}me"), &bound),
+            "proof_of_other_key" => other.proof("GET", &format!("{AUDIENCE}me"), &bound),
+            _ => client.proof("GET", &format!("{AUDIENCE}me"), &bound),
+        };
+        if what == "proof_with_new_header" { proof.header("x", number).sign() } else { proof.sign() }
+    };
+    // As many in each run, so that the difference of two runs excludes their preparation.
+    let proofs: Vec<String> = (0..MOST_PROOFS).map(proof).collect();
+    let request = |proof: &String| {
         let request = Request::get("/me");
-        let request = if is_bound {
-            let proof = client.proof("GET", &format!("{AUDIENCE}me"), &bound).sign();
+        let request = if what.starts_with("proof") {
             request.header(AUTHORIZATION, format!("DPoP {bound}")).header(DPOP, proof)
         } else {
             request.header(AUTHORIZATION, format!("Bearer {bearer}"))
         };
         request.body(()).expect("a request")
     };
-    // As many in each run, so that the difference of two runs excludes their preparation.
-    let requests: Vec<_> = (0..MOST_PROOFS).map(|_| request()).collect();
-    for request in requests.iter().take(usize::try_from(times).expect("few")) {
+    let requests: Vec<_> = proofs.iter().map(request).collect();
+    let signed: Vec<_> = proofs.iter().map(|proof| Signed::new(proof)).collect();
+    let key = key_of_proof(proofs.first().expect("proofs"));
+    let is_refused = matches!(what, "proof_of_other_method" | "proof_of_other_key");
+    // The head of an accepted proof is known from then on.
+    let first = client.proof("GET", &format!("{AUDIENCE}me"), &bound).sign();
+    let first = now(authenticator.authenticate(&RequestHead::new(&request(&first))));
+    assert!(matches!(first, Outcome::Authenticated(_)));
+    for (request, signed) in requests.iter().zip(&signed).cycle().take(times.try_into().expect("few")) {
+        if what == "proof_floor" {
+            signed.check(&key);
+            continue;
+        }
         let outcome = now(authenticator.authenticate(&RequestHead::new(black_box(request))));
-        assert!(matches!(outcome, Outcome::Authenticated(_)));
+        assert_eq!(matches!(outcome, Outcome::Authenticated(_)), !is_refused);
     }
 }
 

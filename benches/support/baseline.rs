@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tower_bearer::Algorithm;
@@ -37,6 +37,42 @@ impl Baseline {
     }
 }
 
+/// A signed text whose signature is decoded, to be verified by its public key.
+pub struct Signed {
+    message: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Signed {
+    pub fn new(text: &str) -> Self {
+        let (message, signature) = text.rsplit_once('.').expect("three segments");
+        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+        Self { message: message.as_bytes().to_vec(), signature }
+    }
+
+    pub fn check(&self, key: &ParsedPublicKey) {
+        key.verify_sig(black_box(&self.message), &self.signature).expect("genuine");
+    }
+}
+
+/// Returns the parsed key of the client that has signed a proof with ES256.
+pub fn key_of_proof(proof: &str) -> ParsedPublicKey {
+    let (head, _) = proof.split_once('.').expect("three segments");
+    let head = BASE64_URL_SAFE_NO_PAD.decode(head).expect("base64url");
+    let head: serde_json::Value = serde_json::from_slice(&head).expect("JSON");
+    point(&head["jwk"], &signature::ECDSA_P256_SHA256_FIXED)
+}
+
+/// Decodes a member of a JWK.
+fn number(jwk: &serde_json::Value, name: &str) -> Vec<u8> {
+    BASE64_URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("base64url")
+}
+
+fn point(jwk: &serde_json::Value, algorithm: &'static dyn VerificationAlgorithm) -> ParsedPublicKey {
+    let point = [vec![4], number(jwk, "x"), number(jwk, "y")].concat();
+    ParsedPublicKey::new(algorithm, point).expect("a valid key")
+}
+
 impl Key {
     fn new(server: &TestIssuer, algorithm: Algorithm) -> Self {
         if algorithm.is_symmetric() {
@@ -48,18 +84,12 @@ impl Key {
             return Self::Secret(hmac::Key::new(digest, server.secret().as_bytes()));
         }
         let jwks: serde_json::Value = serde_json::from_str(&server.jwks()).expect("JSON");
-        let decode = |name: &str| {
-            let text = jwks["keys"][0][name].as_str().expect("text");
-            BASE64_URL_SAFE_NO_PAD.decode(text).expect("base64url")
-        };
+        let decode = |name: &str| number(&jwks["keys"][0], name);
         let rsa = |parameters| {
             let components = RsaPublicKeyComponents { n: decode("n"), e: decode("e") };
             components.to_parsed_public_key(parameters).expect("a valid key")
         };
-        let point = |parameters| {
-            let point = [vec![4], decode("x"), decode("y")].concat();
-            ParsedPublicKey::new(parameters, point).expect("a valid key")
-        };
+        let point = |parameters| point(&jwks["keys"][0], parameters);
         Self::Public(match algorithm {
             Algorithm::RS256 => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
             Algorithm::RS384 => rsa(&signature::RSA_PKCS1_2048_8192_SHA384),

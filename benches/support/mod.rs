@@ -108,15 +108,24 @@ pub struct Outcome {
 
 /// Compares a candidate with a baseline, pair by pair.
 pub fn compare(baseline: Work<'_>, candidate: Work<'_>) -> Outcome {
+    compare_samples(&mut |runs| sample(&mut *baseline, runs), &mut |runs| sample(&mut *candidate, runs))
+}
+
+/// A function that takes one sample: it runs a candidate so many times, and returns the nanoseconds of CPU time of one run. What it
+/// prepares for them is not measured.
+pub type Sample<'s> = &'s mut dyn FnMut(u32) -> f64;
+
+/// Compares a candidate that needs new input for each run with a baseline, pair by pair.
+pub fn compare_samples(baseline: Sample<'_>, candidate: Sample<'_>) -> Outcome {
     let (baseline_runs, candidate_runs) = (runs(baseline), runs(candidate));
     let mut rounds: Vec<(f64, f64)> = Vec::with_capacity(PAIRS);
     for round in 0..PAIRS {
         // The order alternates, so that the state of the CPU caches favors neither.
         rounds.push(if round % 2 == 0 {
-            let baseline = sample(baseline, baseline_runs);
-            (sample(candidate, candidate_runs), baseline)
+            let baseline = baseline(baseline_runs);
+            (candidate(candidate_runs), baseline)
         } else {
-            (sample(candidate, candidate_runs), sample(baseline, baseline_runs))
+            (candidate(candidate_runs), baseline(baseline_runs))
         });
     }
     let ratios = sorted(rounds.iter().map(|(candidate, baseline)| candidate / baseline));
@@ -136,10 +145,10 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 /// Returns the number of runs of one sample.
-fn runs(work: Work<'_>) -> u32 {
+fn runs(take: Sample<'_>) -> u32 {
     let mut runs = 1;
     loop {
-        let nanos = sample(work, runs) * f64::from(runs);
+        let nanos = take(runs) * f64::from(runs);
         if nanos >= SAMPLE.as_secs_f64() * 0.5e9 || runs > 1 << 20 {
             return runs;
         }
@@ -148,7 +157,7 @@ fn runs(work: Work<'_>) -> u32 {
 }
 
 /// Returns the nanoseconds of CPU time of one run.
-fn sample(work: Work<'_>, runs: u32) -> f64 {
+pub fn sample(mut work: impl FnMut(), runs: u32) -> f64 {
     let start = cpu_time();
     for _ in 0..runs {
         work();
