@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -121,6 +122,12 @@ impl Call {
     /// Waits for a request for which the token is not unknown.
     pub(super) async fn promoted(&self) {
         self.promotion.notified().await;
+    }
+
+    /// Returns whether a request has joined for which the token is not unknown. Only the first call of this or of
+    /// [`promoted`](Self::promoted) learns it.
+    pub(super) fn is_promoted(&self) -> bool {
+        pin!(self.promotion.notified()).enable()
     }
 
     /// Records that the server is asked now. Only the first time counts.

@@ -46,7 +46,9 @@ impl Running {
         loop {
             match within(self.admission(), call.result.abandoned()).await {
                 Some(Ok(slot)) => return self.send(slot, &token, None).await,
-                Some(Err(unavailable)) => return call.result.finish(Err(unavailable)),
+                Some(Err(unavailable)) if self.remove_unless_promoted() => return call.result.finish(Err(unavailable)),
+                // What stops calls about unknown tokens does not concern this one any more.
+                Some(Err(_)) => self.promote(),
                 None if self.remove_if_abandoned() => return,
                 // A request has joined at this moment.
                 None => {}
@@ -131,6 +133,17 @@ impl Running {
             self.shared.breaker().record_abandoned_attempt(self.priority);
             self.shared.attempts.send_replace(());
         }
+    }
+
+    /// Removes the call before its end without an answer, so that no request joins it any more. Returns `false` if one
+    /// has joined for which the token is known.
+    fn remove_unless_promoted(&self) -> bool {
+        let mut calls = self.shared.calls.lock();
+        let is_promoted = self.priority == Priority::Unknown && self.call.is_promoted();
+        if !is_promoted {
+            self.remove_from(&mut calls);
+        }
+        !is_promoted
     }
 
     fn remove_if_abandoned(&self) -> bool {

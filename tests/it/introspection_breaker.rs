@@ -326,6 +326,39 @@ async fn a_known_token_does_not_wait_for_the_attempt_of_an_unknown_one() {
     attempt.abort();
 }
 
+/// The attempt of an unknown token fails at the moment at which a request joins for which the token is known.
+#[tokio::test]
+async fn a_known_token_does_not_fail_with_the_attempt_of_an_unknown_one() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    let validator = scripted.validator_by_kind(introspection());
+    let other = Arc::new(validator.clone().with_custom_claims::<serde_json::Value>());
+    let validator = Arc::new(validator);
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.clock.run_for(31 * SECOND).await;
+    for name in ["bad", "unknown"] {
+        scripted.network.always(&kind(name), Reply::error(FetchError::Connect));
+    }
+    for number in 0..5 {
+        assert!(result(&validator, &format!("bad-token-{number}")).await.is_err());
+        scripted.clock.settle().await;
+    }
+    scripted.clock.run_for(2 * SECOND).await;
+    for name in ["bad", "unknown"] {
+        scripted.network.always(&kind(name), Reply::error(FetchError::Connect).with_delay(SECOND));
+    }
+    let attempt = start(&validator, "bad-token-5");
+    scripted.clock.settle().await;
+    let unknown = tokio::spawn(async move { other.validate("good-token").await.map(drop) });
+    scripted.clock.settle().await;
+    assert_eq!(scripted.network.calls_to(&kind("good")), 1, "it waits for the end of the attempt");
+    scripted.clock.advance(SECOND);
+    let known = start(&validator, "good-token");
+    scripted.clock.settle().await;
+    assert!(attempt.await.expect("no panic").is_err());
+    assert_eq!((known.await.expect("no panic"), unknown.await.expect("no panic")), (Ok(()), Ok(())));
+}
+
 /// A client that does not wait causes no call.
 #[tokio::test]
 async fn a_queued_call_ends_with_the_last_request_that_waits_for_it() {
