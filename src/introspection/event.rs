@@ -18,16 +18,18 @@ pub struct IntrospectionEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IntrospectionEventKind {
-    /// The server refused the credentials of this API, and calls are stopped. This is reported once, until the server answers.
+    /// The server refused the credentials of this API, and all calls are stopped. This is reported once, until the server answers.
     CredentialsRefused,
-    /// The server does not answer or limits the rate of calls, and calls are stopped. This is reported once for each cause, until calls
-    /// resume.
+    /// The server does not answer or limits the rate of calls, and calls are stopped. This is reported again when others are stopped than
+    /// before, also fewer, or for another cause.
     #[non_exhaustive]
     Stopped {
+        /// Which calls are stopped.
+        calls: StoppedCalls,
         /// Why the last call failed.
         cause: IntrospectionError,
     },
-    /// The server answers again.
+    /// No calls are stopped any more: the server answers again.
     Resumed,
     /// An answer contradicts the signed token that it is about.
     #[non_exhaustive]
@@ -35,6 +37,18 @@ pub enum IntrospectionEventKind {
         /// The claim that differs.
         claim: &'static str,
     },
+}
+
+/// Which calls to an introspection endpoint are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoppedCalls {
+    /// The calls about all tokens.
+    All,
+    /// The calls about tokens that anyone can make up: the server has not called them active before, and, with
+    /// [`of_every_token`](crate::introspection::Introspection::of_every_token), they have no valid signature. The server limits the rate
+    /// of calls, and a flood of such tokens may be the reason. Calls about other tokens go on.
+    UnknownTokens,
 }
 
 impl IntrospectionEvent {
@@ -55,9 +69,19 @@ impl IntrospectionEventKind {
     fn log(self, issuer: &str) {
         match self {
             Self::CredentialsRefused => telemetry::credentials_refused(issuer),
-            Self::Stopped { cause } => telemetry::stopped(issuer, cause.name()),
+            Self::Stopped { calls, cause } => telemetry::stopped(issuer, calls.name(), cause.name()),
             Self::Resumed => telemetry::resumed(issuer),
             Self::Contradicted { claim } => telemetry::contradicted(issuer, claim),
+        }
+    }
+}
+
+impl StoppedCalls {
+    /// Returns the value of the field `calls` of the log line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::UnknownTokens => "unknown_tokens",
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) use self::contradiction::contradiction;
 pub(crate) use self::endpoint::ClientParts;
 pub(crate) use self::error::Unavailable;
 pub use self::error::{IntrospectionError, IntrospectionRejection, IntrospectionSettingError, SignedAnswerError};
-pub use self::event::{IntrospectionEvent, IntrospectionEventKind};
+pub use self::event::{IntrospectionEvent, IntrospectionEventKind, StoppedCalls};
 pub(crate) use self::location::Location;
 pub(crate) use self::merge::with_claims_of_answer;
 pub use self::settings::Introspection;

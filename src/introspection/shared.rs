@@ -10,11 +10,11 @@ use crate::claims::Claims;
 use crate::clock::Monotonic;
 use crate::fetch::{catch_panic, within};
 use crate::introspection::answer::{ActiveAnswer, Answer, Parsed, SharedAnswer};
-use crate::introspection::breaker::{Breaker, Transition};
+use crate::introspection::breaker::{Breaker, Stopped, Transition};
 use crate::introspection::call::{CallResult, Calls, Priority};
 use crate::introspection::endpoint::{ClientParts, EndpointClient};
 use crate::introspection::error::IntrospectionError;
-use crate::introspection::event::{self, IntrospectionEventKind};
+use crate::introspection::event::{self, IntrospectionEventKind, StoppedCalls};
 use crate::introspection::location::Location;
 use crate::introspection::memory::Memory;
 use crate::introspection::settings::{Introspection, Unasked};
@@ -155,12 +155,13 @@ impl Shared {
     }
 
     pub(super) fn report(&self, transition: Transition) {
+        const REFUSED: Stopped = Stopped { calls: StoppedCalls::All, cause: IntrospectionError::CredentialsRefused };
         match transition {
             Transition::None => {}
-            Transition::Opened(IntrospectionError::CredentialsRefused) => {
-                self.notify(IntrospectionEventKind::CredentialsRefused);
+            Transition::Stopped(REFUSED) => self.notify(IntrospectionEventKind::CredentialsRefused),
+            Transition::Stopped(Stopped { calls, cause }) => {
+                self.notify(IntrospectionEventKind::Stopped { calls, cause });
             }
-            Transition::Opened(cause) => self.notify(IntrospectionEventKind::Stopped { cause }),
             Transition::Closed => self.notify(IntrospectionEventKind::Resumed),
         }
     }

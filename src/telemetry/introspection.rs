@@ -44,13 +44,8 @@ pub(crate) fn credentials_refused(issuer: &str) {
 }
 
 /// Calls are stopped, because the server does not answer.
-pub(crate) fn stopped(issuer: &str, class: &'static str) {
-    event!(
-        warn,
-        issuer,
-        class,
-        "the introspection endpoint does not answer; requests with unknown tokens are rejected"
-    );
+pub(crate) fn stopped(issuer: &str, calls: &'static str, class: &'static str) {
+    event!(warn, issuer, calls, class, "the introspection endpoint does not answer; calls are stopped");
 }
 
 /// The server answers again.

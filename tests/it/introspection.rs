@@ -16,7 +16,7 @@ use tower_bearer::claims::{ClaimError, ClaimErrorReason, ClaimsSource};
 use tower_bearer::fetch::FetchError;
 use tower_bearer::introspection::{
     ClientAuthentication, Introspection, IntrospectionError, IntrospectionEvent, IntrospectionEventKind,
-    IntrospectionRejection, IntrospectionSettingError,
+    IntrospectionRejection, IntrospectionSettingError, StoppedCalls,
 };
 use tower_bearer::keys::KeySet;
 use tower_bearer::rejection::IssuerError;
@@ -407,7 +407,10 @@ async fn reports_events_to_the_hook() {
     let cause = IntrospectionError::Network { error: FetchError::Connect };
     let stopped = taken();
     assert!(
-        matches!(*stopped, [IntrospectionEventKind::Stopped { cause: found, .. }] if found == cause),
+        matches!(
+            *stopped,
+            [IntrospectionEventKind::Stopped { calls: StoppedCalls::All, cause: found, .. }] if found == cause
+        ),
         "{stopped:?}"
     );
 

@@ -1,18 +1,26 @@
 //! Who can stop the calls to an introspection endpoint: the server, but no client.
 
-use std::sync::Arc;
+use std::mem;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde_json::json;
 use tokio::task::JoinHandle;
-use tower_bearer::fetch::FetchError;
-use tower_bearer::introspection::{IntrospectionError, IntrospectionRejection};
-use tower_bearer::testing::Reply;
-use tower_bearer::{Rejection, Validator};
+use tower_bearer::clock::{Clock, Monotonic};
+use tower_bearer::fetch::{Endpoint, Fetch, FetchError, FetchFuture, FetchRequest, FormRequest};
+use tower_bearer::introspection::{
+    IntrospectionError, IntrospectionEvent, IntrospectionEventKind, IntrospectionRejection, StoppedCalls,
+};
+use tower_bearer::testing::{FakeClock, FakeFetch, Reply};
+use tower_bearer::{Api, Issuer, Rejection, Validator};
 
-use crate::introspection_fixture::{INACTIVE, Scripted, TOKEN, active, cause, inactive, introspection, kind, reply};
+use crate::fixture::AUDIENCE;
+use crate::introspection_fixture::{
+    INACTIVE, ISSUER, Scripted, TOKEN, active, cause, inactive, introspection, kind, reply,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -211,6 +219,132 @@ async fn a_rate_limit_of_unknown_tokens_ends_at_its_time_and_costs_known_tokens_
     assert_eq!((unknown_calls(), scripted.network.calls_to(&kind("good"))), (2, 7));
     scripted.network.always(&kind("unknown"), reply(&inactive()));
     assert_eq!(result(&validator, "flood-token-50").await, Err(INACTIVE), "the time has passed");
+}
+
+/// A server that limits the calls of each client to ten in a second, whatever they are about.
+#[derive(Debug)]
+struct LimitedPerClient {
+    network: FakeFetch,
+    clock: FakeClock,
+    calls: Mutex<Vec<Monotonic>>,
+}
+
+impl Fetch for LimitedPerClient {
+    fn fetch(&self, request: FetchRequest) -> FetchFuture {
+        self.network.fetch(request)
+    }
+
+    fn post(&self, mut request: FormRequest) -> FetchFuture {
+        let now = self.clock.monotonic();
+        let mut calls = self.calls.lock().expect("no panic");
+        calls.retain(|at| now < at.saturating_add(SECOND));
+        calls.push(now);
+        let is_good = request.body.starts_with(b"token=good-");
+        let name = if calls.len() > 10 {
+            "limited"
+        } else if is_good {
+            "good"
+        } else {
+            "unknown"
+        };
+        request.endpoint = Endpoint::new(&kind(name)).expect("a URL");
+        self.network.post(request)
+    }
+}
+
+/// The known tokens that are asked about during the flood meet the limit as well: before and after it is confirmed.
+#[tokio::test]
+async fn a_flood_of_unknown_tokens_costs_known_ones_nothing_at_a_server_that_limits_each_client() {
+    let scripted = Scripted::new();
+    let delay = SECOND / 10;
+    scripted.network.always(&kind("good"), reply(&active(json!({}))).with_delay(delay));
+    scripted.network.always(&kind("unknown"), reply(&inactive()).with_delay(delay));
+    let limited = Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "50");
+    scripted.network.always(&kind("limited"), limited.with_delay(delay));
+    let (network, clock) = (scripted.network.clone(), scripted.clock.clone());
+    let fetch = LimitedPerClient { network, clock, calls: Mutex::default() };
+    let api = Api::new(AUDIENCE, Issuer::opaque(ISSUER, introspection().with_ttl(10 * SECOND)));
+    let builder = Validator::builder(api).with_fetch(fetch).with_clock(scripted.clock.clone());
+    let validator = Arc::new(builder.build().expect("a valid configuration"));
+    let requests = |range: Range<usize>| range.map(|number| start(&validator, format!("good-token-{number}")));
+    let are_accepted = async |requests: Vec<JoinHandle<Result<(), Rejection>>>| {
+        let mut accepted = 0;
+        for request in requests {
+            accepted += usize::from(request.await.expect("no panic").is_ok());
+        }
+        accepted
+    };
+    let known: Vec<_> = requests(0..4).collect();
+    scripted.clock.run_for(11 * SECOND).await;
+    assert_eq!(are_accepted(known).await, 4);
+
+    let flood = |second| (0..12).map(move |number| (second, number));
+    let send = |(second, number)| start(&validator, format!("flood-token-{second}-{number}"));
+    let mut unknown: Vec<_> = flood(0).map(send).collect();
+    scripted.clock.run_for(delay / 2).await;
+    let mut known: Vec<_> = requests(0..2).collect();
+    scripted.clock.run_for(delay).await;
+    known.extend(requests(2..4));
+    scripted.clock.run_for(SECOND).await;
+    assert_eq!(are_accepted(known).await, 0, "the server limits them as well");
+    assert_eq!(scripted.network.calls_to(&kind("limited")), 2 + 2 + 1 + 2, "with a probe");
+    for second in 1..48 {
+        unknown.extend(flood(second).map(send));
+        let known: Vec<_> = requests(0..4).collect();
+        scripted.clock.run_for(SECOND).await;
+        assert_eq!(are_accepted(known).await, 4, "{second}");
+    }
+    assert!(unknown.iter().all(JoinHandle::is_finished));
+    assert_eq!(scripted.network.calls_to(&kind("unknown")), 10);
+    scripted.clock.run_for(3 * SECOND).await;
+    assert_eq!(result_in(&scripted, &validator, "flood-token").await, Err(INACTIVE), "the time has passed");
+}
+
+async fn result_in(scripted: &Scripted, validator: &Arc<Validator>, token: &str) -> Result<(), Rejection> {
+    let request = start(validator, token);
+    scripted.clock.run_for(SECOND).await;
+    request.await.expect("no panic")
+}
+
+#[tokio::test]
+async fn reports_which_calls_are_stopped() {
+    let scripted = Scripted::new();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let hook = {
+        let events = Arc::clone(&events);
+        move |event: &IntrospectionEvent| events.lock().expect("no panic").push(event.kind())
+    };
+    let taken = || mem::take(&mut *events.lock().expect("no panic"));
+    let stopped = |events: &[IntrospectionEventKind]| match events {
+        [IntrospectionEventKind::Stopped { calls, cause, .. }] => Some((*calls, *cause)),
+        _ => None,
+    };
+    let limited = |seconds: &str| Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, seconds);
+    let cause = IntrospectionError::Status { status: 429 };
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    let settings = introspection().with_ttl(SECOND).with_event_hook(hook);
+    let validator = Arc::new(scripted.validator_by_kind(settings));
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.network.always(&kind("unknown"), limited("60"));
+    scripted.network.always(&kind("bad"), limited("60"));
+    assert!(result(&validator, "bad-token").await.is_err());
+    scripted.clock.settle().await;
+    assert_eq!(stopped(&taken()), Some((StoppedCalls::UnknownTokens, cause)));
+    scripted.clock.run_for(11 * SECOND).await;
+    for name in ["good", "unknown"] {
+        scripted.network.always(&kind(name), limited("7"));
+    }
+    assert!(result(&validator, "good-token").await.is_err());
+    scripted.clock.settle().await;
+    assert_eq!(stopped(&taken()), Some((StoppedCalls::All, cause)));
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    scripted.clock.run_for(7 * SECOND).await;
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    assert_eq!(stopped(&taken()), Some((StoppedCalls::UnknownTokens, cause)));
+    scripted.clock.run_for(60 * SECOND).await;
+    scripted.network.always(&kind("bad"), reply(&inactive()));
+    assert_eq!(result(&validator, "bad-token").await, Err(INACTIVE));
+    assert_eq!(taken(), [IntrospectionEventKind::Resumed]);
 }
 
 #[tokio::test]

@@ -448,6 +448,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "IntrospectionEventKind",
     "IntrospectionRejection",
     "IntrospectionSettingError",
+    "StoppedCalls",
     "SignedAnswerError",
     "CertificateError",
     "CertificateHeader",

@@ -3,7 +3,6 @@
 use crate::clock::Monotonic;
 use crate::defaults;
 use crate::introspection::breaker::{ClientCall, RATE_LIMITED, Scope};
-use crate::introspection::call::Priority;
 use crate::introspection::error::IntrospectionError;
 use crate::keys::TokenFingerprint;
 
@@ -15,10 +14,8 @@ pub(super) struct Failures {
     counted_at: Option<Monotonic>,
     /// The tokens of the calls.
     pub(super) tokens: Tokens,
-    /// Whether a rate limit concerned a known token.
-    pub(super) has_limited_known: bool,
-    /// Whether the server did not respond to the last one.
-    pub(super) is_outage: bool,
+    /// Why the last one failed.
+    pub(super) cause: Option<IntrospectionError>,
 }
 
 /// Which tokens' calls have failed.
@@ -39,8 +36,7 @@ impl Failures {
         now: Monotonic,
         is_probing: bool,
     ) -> bool {
-        self.is_outage = cause.is_outage();
-        self.has_limited_known |= cause == RATE_LIMITED && call.priority != Priority::Unknown;
+        self.cause = Some(cause);
         self.tokens = match self.tokens {
             Tokens::None => Tokens::One(call.token),
             Tokens::One(token) if token == call.token => Tokens::One(token),

@@ -24,9 +24,12 @@
 //! A server that refuses our credentials (RFC 7662 §2.3: 401) refuses them for every token, so the second token at the
 //! latest stops all calls.
 //!
-//! A rate limit (429) may concern one token only, so a probe has to confirm it. A flood of unknown tokens may cause it. So
-//! if no known token has met it, only the calls about unknown tokens stop. These resume at the time that the server has
-//! named, whatever it answers before about known tokens. Then unknown tokens are asked about one at a time for a while.
+//! A rate limit (429) may concern one token only, so a probe has to confirm it. A flood of unknown tokens may cause it,
+//! and then known tokens meet it as well. So only the calls about unknown tokens stop at first. These resume at the time
+//! that the server has named, whatever it answers before about known tokens. Then unknown tokens are asked about one at a
+//! time for a while. For known tokens, the rules above hold during the limit, with three differences: calls that began
+//! before it do not count, error responses to one token alone have no effect, and a recent answer outweighs a further 429.
+//! So the limit stops all calls only if it outlasts the flood.
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +45,7 @@ use crate::introspection::breaker::failures::{Failures, Tokens};
 use crate::introspection::breaker::pause::Pause;
 use crate::introspection::call::Priority;
 use crate::introspection::error::{IntrospectionError, Unavailable};
+use crate::introspection::event::StoppedCalls;
 use crate::jwks::Jitter;
 use crate::keys::TokenFingerprint;
 
@@ -90,6 +94,8 @@ enum ProbeValue {
 struct Open {
     scope: Scope,
     cause: IntrospectionError,
+    /// The time at which calls were stopped, or at which those about known tokens resumed.
+    since: Monotonic,
     unknown: Pause,
     known: Pause,
 }
@@ -98,7 +104,7 @@ struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     Token(TokenFingerprint),
-    /// Those about unknown tokens.
+    /// Those about unknown tokens, by a rate limit.
     Unknown,
     All,
 }
@@ -120,8 +126,16 @@ pub(super) enum Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
     None,
-    Opened(IntrospectionError),
+    /// Calls are stopped, or others than before, or for another reason.
+    Stopped(Stopped),
     Closed,
+}
+
+/// What operators are told about calls that are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stopped {
+    pub(super) calls: StoppedCalls,
+    pub(super) cause: IntrospectionError,
 }
 
 /// Whether the caller must start a probe.
@@ -209,20 +223,20 @@ impl Breaker {
 
     /// Returns whether the server did not respond to the last call for a client.
     pub(super) fn is_outage(&self) -> bool {
-        self.failures.is_outage
+        self.failures.cause.is_some_and(IntrospectionError::is_outage)
     }
 
     /// Records that the server has answered a call for a client.
     pub(super) fn record_success(&mut self, now: Monotonic) -> (Probe, Transition) {
-        let transition = self.close(now);
+        let stopped = self.stopped();
+        self.close(now);
         // Not during a rate limit.
         let is_due = self.open.is_none()
             && (self.probe.is_comparison_due || (self.compares_early && !self.probe.is_compared(now)));
         self.probe.is_comparison |= is_due || self.probe.is_in_flight;
-        if self.probe.is_in_flight || !is_due {
-            return (Probe::NotNeeded, transition);
-        }
-        (self.probe.start(), transition)
+        let is_needed = is_due && !self.probe.is_in_flight;
+        let probe = if is_needed { self.probe.start() } else { Probe::NotNeeded };
+        (probe, self.transition_from(stopped))
     }
 
     /// Records that a call for a client has failed.
@@ -230,68 +244,41 @@ impl Breaker {
         &mut self,
         call: ClientCall,
         failure: Unavailable,
-        (now, jitter): (Monotonic, Jitter),
+        time: (Monotonic, Jitter),
     ) -> (Probe, Transition) {
-        let is_unknown = call.priority == Priority::Unknown;
-        let is_misled = self.probe.misleads(now) && is_response(failure.cause);
-        if is_misled && is_unknown && !call.is_attempt {
-            return (Probe::NotNeeded, Transition::None);
-        }
-        self.probe.is_comparison_due |= is_unknown && is_response(failure.cause) && !self.probe.is_compared(now);
-        if self.open.as_ref().is_some_and(|open| open.scope == Scope::Unknown) && !is_unknown {
-            return (Probe::NotNeeded, self.record_failure_beside_limit(call, failure, (now, jitter)));
-        }
-        if let Some(open) = &mut self.open {
-            if !call.is_attempt {
-                // The probe has failed, and no call has had an answer since.
-                return (Probe::NotNeeded, open.extend_to(&call));
-            }
-            let is_for_all = open.scope == Scope::All;
-            let takes_more = is_for_all && is_unknown && self.probe.value == ProbeValue::Unknown;
-            let pause = open.pause_mut(call.priority);
-            pause.is_calling = false;
-            if is_for_all && is_response(failure.cause) {
-                pause.record_failed_token(call.token);
-            }
-            pause.record_failed_attempt(failure, takes_more, (now, jitter));
-            let transition = if is_unknown { Transition::None } else { open.record_cause(failure.cause) };
-            return (Probe::NotNeeded, transition);
-        }
-        let is_suspect = self.failures.record(call, failure.cause, now, self.probe.is_in_flight);
-        let is_limited = failure.cause == RATE_LIMITED;
-        if !is_suspect || (self.has_answered_recently(now) && !is_limited) {
-            return (Probe::NotNeeded, Transition::None);
-        }
-        if is_misled {
-            return (Probe::NotNeeded, self.open(self.failures.scope(), failure, (now, jitter)));
-        }
-        if self.probe.has_ended_recently(now) {
-            return (Probe::NotNeeded, Transition::None);
-        }
-        (self.probe.start(), Transition::None)
+        let stopped = self.stopped();
+        let probe = self.count_failure(call, failure, time);
+        (probe, self.transition_from(stopped))
     }
 
-    /// Records that a call about a known token has failed, while those about unknown tokens are stopped by a rate limit.
-    /// All calls stop if the limit concerns known tokens as well, or if the server fails. No probe is sent meanwhile.
-    fn record_failure_beside_limit(
-        &mut self,
-        call: ClientCall,
-        failure: Unavailable,
-        (now, jitter): (Monotonic, Jitter),
-    ) -> Transition {
-        let is_suspect = self.failures.record(call, failure.cause, now, self.probe.is_in_flight);
-        let is_confirmed = failure.cause == RATE_LIMITED
-            || (is_suspect
-                && !self.has_answered_recently(now)
-                && (!is_response(failure.cause) || self.failures.tokens == Tokens::Several));
-        match &mut self.open {
-            Some(open) if is_confirmed => {
-                open.scope = Scope::All;
-                open.known.record_failed_attempt(failure, false, (now, jitter));
-                open.record_cause(failure.cause)
-            }
-            Some(_) | None => Transition::None,
+    fn count_failure(&mut self, call: ClientCall, failure: Unavailable, (now, jitter): (Monotonic, Jitter)) -> Probe {
+        let is_unknown = call.priority == Priority::Unknown;
+        let is_response = is_response(failure.cause);
+        let is_misled = self.probe.misleads(now) && is_response;
+        if is_misled && is_unknown && !call.is_attempt {
+            return Probe::NotNeeded;
         }
+        self.probe.is_comparison_due |= is_unknown && is_response && !self.probe.is_compared(now);
+        match &mut self.open {
+            None => {}
+            // What has caused the rate limit may have caused this failure.
+            Some(open) if open.is_beside_limit(&call) && call.started_at <= open.since => return Probe::NotNeeded,
+            Some(open) if open.is_beside_limit(&call) => {}
+            Some(open) => {
+                open.record_failure(&call, failure, self.probe.value, (now, jitter));
+                return Probe::NotNeeded;
+            }
+        }
+        let is_suspect = self.failures.record(call, failure.cause, now, self.probe.is_in_flight);
+        let is_about_token = self.open.is_some() && is_response && self.failures.tokens != Tokens::Several;
+        if !is_suspect || is_about_token || self.is_outweighed(failure.cause, now) {
+            return Probe::NotNeeded;
+        }
+        if is_misled {
+            self.open(self.failures.scope(), failure, (now, jitter));
+            return Probe::NotNeeded;
+        }
+        if self.probe.has_ended_recently(now) { Probe::NotNeeded } else { self.probe.start() }
     }
 
     /// Records that an attempt has ended without a call: no request waits for it any more. The next request makes the
@@ -312,80 +299,113 @@ impl Breaker {
     }
 
     /// Records the result of a probe.
-    pub(super) fn record_probe(
-        &mut self,
-        result: Result<(), Unavailable>,
-        (now, jitter): (Monotonic, Jitter),
-    ) -> Transition {
-        self.probe.is_in_flight = false;
-        self.probe.ended_at = Some(now);
-        let is_comparison = mem::take(&mut self.probe.is_comparison);
-        let is_refused = result.is_err_and(|failure| is_response(failure.cause));
+    pub(super) fn record_probe(&mut self, result: Result<(), Unavailable>, time: (Monotonic, Jitter)) -> Transition {
+        let stopped = self.stopped();
+        let is_comparison = self.probe.end(time.0);
         if is_comparison || result.is_ok() {
-            self.probe.compared_at = Some(now);
+            self.probe.compared_at = Some(time.0);
             self.probe.is_comparison_due = false;
         }
-        let Err(failure) = result else {
-            self.probe.value = ProbeValue::Failure;
-            return self.close(now);
-        };
+        match result {
+            Ok(()) => {
+                self.probe.value = ProbeValue::Failure;
+                self.close(time.0);
+            }
+            Err(failure) => self.record_failed_probe(failure, is_comparison, time),
+        }
+        self.transition_from(stopped)
+    }
+
+    fn record_failed_probe(&mut self, failure: Unavailable, is_comparison: bool, (now, jitter): (Monotonic, Jitter)) {
+        let is_refused = is_response(failure.cause);
         if failure.cause == RATE_LIMITED {
             let recovery = failure.retry_after.saturating_add(defaults::RATE_LIMIT_RECOVERY);
             self.limited_until = self.limited_until.max(Some(now.saturating_add(recovery)));
         }
         if is_comparison && is_refused {
             self.probe.value = ProbeValue::Nothing;
-            return Transition::None;
+            return;
         }
         let is_misled = is_refused && self.probe.misleads(now);
         self.probe.is_comparison_due |= is_refused && !is_misled;
         if let Some(open) = &mut self.open {
-            let takes_more = open.scope == Scope::All && self.probe.value == ProbeValue::Unknown;
-            open.unknown.is_probing = false;
-            open.unknown.record_failed_attempt(failure, takes_more, (now, jitter));
-            return open.record_cause(failure.cause);
+            let is_beside_limit = open.scope == Scope::Unknown;
+            // Another probe during a limit does not change the time that the server has named.
+            if mem::take(&mut open.unknown.is_probing) || !is_beside_limit {
+                let takes_more = open.scope == Scope::All && self.probe.value == ProbeValue::Unknown;
+                open.unknown.record_failed_attempt(failure, takes_more, (now, jitter));
+                open.cause = failure.cause;
+            }
+            if !is_beside_limit {
+                return;
+            }
         }
         // No call for a client has failed since the last answer.
         let is_alone = self.failures.tokens == Tokens::None;
-        if is_misled || is_alone || (self.has_answered_recently(now) && failure.cause != RATE_LIMITED) {
-            return Transition::None;
+        if is_misled || is_alone || self.is_outweighed(failure.cause, now) {
+            return;
         }
         let scope = match failure.cause {
-            RATE_LIMITED if !self.failures.has_limited_known => Scope::Unknown,
+            RATE_LIMITED if self.open.is_none() => Scope::Unknown,
+            // The limit of unknown tokens concerns a probe, but not the known tokens that fail.
+            RATE_LIMITED if self.failures.cause != Some(RATE_LIMITED) => return,
             _ if is_refused => self.failures.scope(),
             // Without a response, the cause is not the text that was asked about.
             _ => Scope::All,
         };
-        self.open(scope, failure, (now, jitter))
+        self.open(scope, failure, (now, jitter));
     }
 
-    fn has_answered_recently(&self, now: Monotonic) -> bool {
-        self.succeeded_at.is_some_and(|at| now < at.saturating_add(defaults::BREAKER_TRUST))
+    /// Returns whether an answer was so recent that a failure stops no calls. It can still start a rate limit.
+    fn is_outweighed(&self, cause: IntrospectionError, now: Monotonic) -> bool {
+        let is_recent = self.succeeded_at.is_some_and(|at| now < at.saturating_add(defaults::BREAKER_TRUST));
+        is_recent && (cause != RATE_LIMITED || self.open.is_some())
     }
 
-    fn open(&mut self, scope: Scope, failure: Unavailable, (now, jitter): (Monotonic, Jitter)) -> Transition {
-        let mut pause = Pause::new(now);
-        pause.record_failed_attempt(failure, false, (now, jitter));
-        self.open = Some(Open { scope, cause: failure.cause, unknown: pause.clone(), known: pause });
+    /// Stops calls, or all of them during a rate limit.
+    fn open(&mut self, scope: Scope, failure: Unavailable, (now, jitter): (Monotonic, Jitter)) {
+        if let Some(open) = &mut self.open {
+            if scope == Scope::All {
+                (open.scope, open.cause) = (scope, failure.cause);
+                open.known.record_failed_attempt(failure, false, (now, jitter));
+            }
+            return;
+        }
+        let mut unknown = Pause::new(now);
+        unknown.record_failed_attempt(failure, false, (now, jitter));
+        let mut known = unknown.clone();
         if scope == Scope::Unknown {
+            known = Pause::new(now);
             // From now on, the failures of known tokens count.
             self.failures = Failures::default();
         }
-        if matches!(scope, Scope::Token(_)) { Transition::None } else { Transition::Opened(failure.cause) }
+        self.open = Some(Open { scope, cause: failure.cause, since: now, unknown, known });
     }
 
-    fn close(&mut self, now: Monotonic) -> Transition {
+    fn close(&mut self, now: Monotonic) {
         self.failures = Failures::default();
         self.succeeded_at = Some(now);
-        let Some(open) = self.open.take() else { return Transition::None };
-        match open.scope {
-            Scope::Token(_) => Transition::None,
-            Scope::Unknown | Scope::All if open.unknown.is_limited(now) => {
-                let known = Pause::new(now);
-                self.open = Some(Open { scope: Scope::Unknown, known, ..open });
-                Transition::None
-            }
-            Scope::Unknown | Scope::All => Transition::Closed,
+        let Some(open) = self.open.take() else { return };
+        let is_limited = !matches!(open.scope, Scope::Token(_)) && open.unknown.is_limited(now);
+        self.open = is_limited.then(|| open.limited(now));
+    }
+
+    /// Returns what operators are told about the calls that are stopped. One token is no matter for them.
+    fn stopped(&self) -> Option<Stopped> {
+        let open = self.open.as_ref()?;
+        let calls = match open.scope {
+            Scope::Token(_) => return None,
+            Scope::Unknown => StoppedCalls::UnknownTokens,
+            Scope::All => StoppedCalls::All,
+        };
+        Some(Stopped { calls, cause: open.cause })
+    }
+
+    fn transition_from(&self, before: Option<Stopped>) -> Transition {
+        match self.stopped() {
+            now if now == before => Transition::None,
+            Some(stopped) => Transition::Stopped(stopped),
+            None => Transition::Closed,
         }
     }
 }
@@ -394,6 +414,13 @@ impl ProbeState {
     fn start(&mut self) -> Probe {
         self.is_in_flight = true;
         Probe::Start
+    }
+
+    /// Ends the probe in flight. Returns whether it was a comparison.
+    fn end(&mut self, now: Monotonic) -> bool {
+        self.is_in_flight = false;
+        self.ended_at = Some(now);
+        mem::take(&mut self.is_comparison)
     }
 
     fn misleads(&self, now: Monotonic) -> bool {
@@ -432,18 +459,46 @@ impl Open {
         }
     }
 
-    /// Stops the calls about all tokens if this one is not among those that are stopped.
-    fn extend_to(&mut self, call: &ClientCall) -> Transition {
-        if self.concerns(&call.token, call.priority) {
-            return Transition::None;
-        }
-        self.scope = Scope::All;
-        Transition::Opened(self.cause)
+    /// Returns whether a call is about a known token while a rate limit stops those about unknown ones.
+    fn is_beside_limit(&self, call: &ClientCall) -> bool {
+        self.scope == Scope::Unknown && call.priority != Priority::Unknown
     }
 
-    fn record_cause(&mut self, cause: IntrospectionError) -> Transition {
-        let has_changed = mem::replace(&mut self.cause, cause) != cause && !matches!(self.scope, Scope::Token(_));
-        if has_changed { Transition::Opened(cause) } else { Transition::None }
+    /// Returns the state in which only the rate limit of unknown tokens remains.
+    fn limited(self, now: Monotonic) -> Self {
+        if self.scope == Scope::Unknown {
+            return self;
+        }
+        Self { scope: Scope::Unknown, cause: RATE_LIMITED, since: now, known: Pause::new(now), ..self }
+    }
+
+    /// Records a failed attempt, or a failed call that began before calls were stopped.
+    fn record_failure(
+        &mut self,
+        call: &ClientCall,
+        failure: Unavailable,
+        probe: ProbeValue,
+        (now, jitter): (Monotonic, Jitter),
+    ) {
+        if !call.is_attempt {
+            if !self.concerns(&call.token, call.priority) {
+                // The probe has failed, and no call has had an answer since.
+                self.scope = Scope::All;
+            }
+            return;
+        }
+        let is_unknown = call.priority == Priority::Unknown;
+        let is_for_all = self.scope == Scope::All;
+        let pause = self.pause_mut(call.priority);
+        pause.is_calling = false;
+        if is_for_all && is_response(failure.cause) {
+            pause.record_failed_token(call.token);
+        }
+        let takes_more = is_for_all && is_unknown && probe == ProbeValue::Unknown;
+        pause.record_failed_attempt(failure, takes_more, (now, jitter));
+        if !is_unknown {
+            self.cause = failure.cause;
+        }
     }
 }
 

@@ -14,6 +14,15 @@ const FAULT: Unavailable =
 const LIMITED: Unavailable = Unavailable { cause: RATE_LIMITED, retry_after: Duration::from_secs(7) };
 const LONG: Jitter = Jitter(u32::MAX);
 
+/// What is reported if all calls are stopped for this reason.
+const fn all(failure: Unavailable) -> Transition {
+    Transition::Stopped(Stopped { calls: StoppedCalls::All, cause: failure.cause })
+}
+
+/// What is reported if a rate limit stops only the calls about unknown tokens.
+const ONLY_UNKNOWN: Transition =
+    Transition::Stopped(Stopped { calls: StoppedCalls::UnknownTokens, cause: RATE_LIMITED });
+
 static FINGERPRINTER: LazyLock<Fingerprinter> = LazyLock::new(|| Fingerprinter::new().expect("entropy"));
 
 fn token(number: u64) -> TokenFingerprint {
@@ -26,6 +35,19 @@ fn at(millis: u64) -> Monotonic {
 
 fn call(number: u64, started_at: u64) -> ClientCall {
     ClientCall { token: token(number), priority: Priority::Unknown, started_at: at(started_at), is_attempt: false }
+}
+
+fn known_call(number: u64, started_at: u64) -> ClientCall {
+    ClientCall { priority: Priority::Known, ..call(number, started_at) }
+}
+
+/// Records a call about a known token that starts and fails at this time.
+fn fail_known(breaker: &mut Breaker, number: u64, failure: Unavailable, millis: u64) -> (Probe, Transition) {
+    breaker.record_failure(known_call(number, millis), failure, (at(millis), LONG))
+}
+
+fn fail_probe(breaker: &mut Breaker, failure: Unavailable, millis: u64) -> Transition {
+    breaker.record_probe(Err(failure), (at(millis), LONG))
 }
 
 /// Records a call about a token that starts and fails at this time.
@@ -60,7 +82,7 @@ fn opened(millis: u64) -> Breaker {
     assert_eq!(fail(&mut breaker, 1, REFUSED, millis), Probe::Start);
     assert_eq!(breaker.record_probe(Err(REFUSED), (at(millis), LONG)), Transition::None);
     let second = breaker.record_failure(call(2, millis), REFUSED, (at(millis), LONG));
-    assert_eq!(second, (Probe::NotNeeded, Transition::Opened(REFUSED.cause)));
+    assert_eq!(second, (Probe::NotNeeded, all(REFUSED)));
     assert!(breaker.is_open());
     breaker
 }
@@ -74,7 +96,7 @@ fn starts_a_probe_after_five_failures_in_a_row_and_opens_if_it_fails() {
     assert_eq!(fail(&mut breaker, 4, DOWN, 50), Probe::Start);
     assert_eq!(gate(&mut breaker, 5, 60), Gate::Closed, "until the probe has failed");
     assert_eq!(fail(&mut breaker, 5, DOWN, 61), Probe::NotNeeded, "one probe at a time");
-    assert_eq!(breaker.record_probe(Err(DOWN), (at(100), LONG)), Transition::Opened(DOWN.cause));
+    assert_eq!(breaker.record_probe(Err(DOWN), (at(100), LONG)), all(DOWN));
     assert!(matches!(gate(&mut breaker, 6, 200), Gate::Open(Unavailable { cause: IntrospectionError::Timeout, .. })));
     assert_eq!(gate(&mut breaker, 6, 1_200), Gate::Attempt(Probe::Start));
     assert_eq!(gate(&mut breaker, 7, 1_200), Gate::Wait, "one attempt at a time");
@@ -169,7 +191,7 @@ fn a_server_whose_probes_mislead_can_still_open_it() {
     let mut silent = breaker.misled();
     (0..4).for_each(|call| assert_eq!(fail(&mut silent, call, DOWN, 20_000 + call), Probe::NotNeeded));
     assert_eq!(fail(&mut silent, 4, DOWN, 20_004), Probe::Start);
-    assert_eq!(silent.record_probe(Err(DOWN), (at(20_005), LONG)), Transition::Opened(DOWN.cause));
+    assert_eq!(silent.record_probe(Err(DOWN), (at(20_005), LONG)), all(DOWN));
     assert!(silent.is_open());
     // Credentials are refused for tokens that were active before.
     let known = |number| ClientCall { priority: Priority::Known, ..call(number, 20_000) };
@@ -178,7 +200,7 @@ fn a_server_whose_probes_mislead_can_still_open_it() {
     // A token that anyone can send shows nothing.
     assert_eq!((fail(&mut breaker, 9, REFUSED, 20_000), breaker.is_open()), (Probe::NotNeeded, false));
     let (_, two) = breaker.record_failure(known(2), REFUSED, (at(20_001), LONG));
-    assert_eq!((two, breaker.is_open()), (Transition::Opened(REFUSED.cause), true));
+    assert_eq!((two, breaker.is_open()), (all(REFUSED), true));
 }
 
 impl Breaker {
@@ -245,7 +267,7 @@ fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names
     assert_eq!(fail(&mut breaker, 1, LIMITED, 30), Probe::NotNeeded, "one probe a second");
 
     assert_eq!(fail(&mut breaker, 1, LIMITED, 2_000), Probe::Start);
-    assert_eq!(breaker.record_probe(Err(LIMITED), (at(2_000), LONG)), Transition::Opened(RATE_LIMITED));
+    assert_eq!(breaker.record_probe(Err(LIMITED), (at(2_000), LONG)), ONLY_UNKNOWN);
     for number in [1, 2] {
         assert_eq!(gate(&mut breaker, number, 2_000), Gate::Open(LIMITED));
         assert!(matches!(gate(&mut breaker, number, 8_999), Gate::Open(_)));
@@ -255,11 +277,13 @@ fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names
     assert!(breaker.is_limited(at(68_999)) && !breaker.is_limited(at(69_000)), "a minute after the limit");
 }
 
+const NOTHING: (Probe, Transition) = (Probe::NotNeeded, Transition::None);
+
 /// Returns a breaker whose calls about unknown tokens are stopped by a rate limit from 0 s to 7 s.
 fn limited() -> Breaker {
     let mut breaker = Breaker::default();
     assert_eq!(fail(&mut breaker, 1, LIMITED, 0), Probe::Start);
-    assert_eq!(breaker.record_probe(Err(LIMITED), (at(0), LONG)), Transition::Opened(RATE_LIMITED));
+    assert_eq!(breaker.record_probe(Err(LIMITED), (at(0), LONG)), ONLY_UNKNOWN);
     breaker
 }
 
@@ -283,50 +307,125 @@ fn a_rate_limit_that_no_known_token_has_met_stops_only_the_calls_about_unknown_t
     assert_eq!(gate(&mut breaker, 5, 14_000), Gate::Closed);
 }
 
+/// The known tokens whose calls were in flight have met the limit because of the flood.
 #[test]
-fn a_rate_limit_of_a_known_token_stops_all_calls_until_the_time_that_the_server_names() {
-    // The known token is the one that meets it first, or meets it later.
-    let known = |number, millis| ClientCall { priority: Priority::Known, ..call(number, millis) };
-    let mut first = Breaker::default();
-    assert_eq!(first.record_failure(known(1, 0), LIMITED, (at(0), LONG)), (Probe::Start, Transition::None));
-    assert_eq!(first.record_probe(Err(LIMITED), (at(0), LONG)), Transition::Opened(RATE_LIMITED));
-    let mut later = limited();
-    assert_eq!(later.record_failure(known(1, 0), LIMITED, (at(0), LONG)), (Probe::NotNeeded, Transition::None));
-    for mut breaker in [first, later] {
-        assert!(matches!(known_gate(&mut breaker, 2, 6_999), Gate::Open(_)));
-        assert!(matches!(gate(&mut breaker, 3, 6_999), Gate::Open(_)));
-        assert_eq!(gate(&mut breaker, 3, 7_000), Gate::Attempt(Probe::Start));
-        assert_eq!(known_gate(&mut breaker, 2, 7_000), Gate::Attempt(Probe::NotNeeded));
-        // The limit still holds for unknown tokens only.
-        fail_attempt(&mut breaker, 3, LIMITED, 7_000);
-        assert_eq!(answer(&mut breaker, 7_100), (Probe::NotNeeded, Transition::None));
-        assert_eq!(known_gate(&mut breaker, 4, 7_100), Gate::Closed);
-        assert!(matches!(gate(&mut breaker, 5, 13_999), Gate::Open(_)));
-        assert_eq!(gate(&mut breaker, 5, 14_000), Gate::Attempt(Probe::Start));
+fn known_tokens_whose_calls_began_before_the_rate_limit_do_not_count() {
+    let mut breaker = Breaker::default();
+    assert_eq!(fail(&mut breaker, 1, LIMITED, 0), Probe::Start);
+    assert_eq!(fail_known(&mut breaker, 2, LIMITED, 1), NOTHING, "before the probe has failed");
+    assert_eq!(fail_probe(&mut breaker, LIMITED, 2), ONLY_UNKNOWN);
+    for (number, started_at) in [(3, 0), (4, 2)] {
+        let failed = breaker.record_failure(known_call(number, started_at), LIMITED, (at(1_500), LONG));
+        assert_eq!(failed, NOTHING);
+        assert_eq!(known_gate(&mut breaker, number, 1_500), Gate::Closed);
     }
+    // An answer does not make them count.
+    assert_eq!(answer(&mut breaker, 1_600), NOTHING);
+    assert_eq!(breaker.record_failure(known_call(5, 2), LIMITED, (at(11_600), LONG)), NOTHING);
+    assert_eq!(breaker.failures.tokens, Tokens::None);
+}
+
+/// The limit concerns all tokens, and the flood is over.
+#[test]
+fn a_rate_limit_that_outlasts_the_flood_stops_all_calls_until_the_time_that_the_server_names() {
+    let mut breaker = limited();
+    assert_eq!(fail_known(&mut breaker, 1, LIMITED, 10), NOTHING, "one probe a second");
+    assert_eq!(answer(&mut breaker, 20), NOTHING, "of a known token");
+    assert_eq!(fail_known(&mut breaker, 1, LIMITED, 1_000), NOTHING, "the server has just answered");
+    assert_eq!(fail_known(&mut breaker, 1, LIMITED, 10_020), (Probe::Start, Transition::None));
+    let mut answered = limited();
+    assert_eq!(fail_known(&mut answered, 1, LIMITED, 1_000), (Probe::Start, Transition::None));
+    assert_eq!(answered.record_probe(Ok(()), (at(1_001), LONG)), Transition::None, "the limit is of one token");
+    assert_eq!(known_gate(&mut answered, 1, 1_001), Gate::Closed);
+    assert!(matches!(gate(&mut answered, 3, 6_999), Gate::Open(_)), "the time that the server has named");
+
+    let mut breaker = limited();
+    assert_eq!(fail_known(&mut breaker, 1, LIMITED, 1_000), (Probe::Start, Transition::None));
+    assert_eq!(known_gate(&mut breaker, 2, 1_000), Gate::Closed, "until the probe has failed");
+    assert_eq!(fail_probe(&mut breaker, LIMITED, 1_000), all(LIMITED));
+    assert!(matches!(known_gate(&mut breaker, 2, 7_999), Gate::Open(_)));
+    assert!(matches!(gate(&mut breaker, 3, 6_999), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 3, 7_000), Gate::Attempt(Probe::Start));
+    fail_attempt(&mut breaker, 3, LIMITED, 7_000);
+    assert_eq!(known_gate(&mut breaker, 2, 8_000), Gate::Attempt(Probe::NotNeeded));
+    // The limit still holds for unknown tokens only.
+    assert_eq!(answer(&mut breaker, 8_100), (Probe::NotNeeded, ONLY_UNKNOWN));
+    assert_eq!(known_gate(&mut breaker, 4, 8_100), Gate::Closed);
+    assert!(matches!(gate(&mut breaker, 5, 13_999), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 5, 14_000), Gate::Attempt(Probe::Start));
+    assert_eq!(answer(&mut breaker, 14_000), (Probe::NotNeeded, Transition::Closed));
+}
+
+/// A known token that meets a limit first may not be the reason for it.
+#[test]
+fn a_rate_limit_that_a_known_token_meets_first_stops_the_calls_about_unknown_tokens_first() {
+    let mut breaker = Breaker::default();
+    assert_eq!(fail_known(&mut breaker, 1, LIMITED, 0), (Probe::Start, Transition::None));
+    assert_eq!(fail_probe(&mut breaker, LIMITED, 0), ONLY_UNKNOWN);
+    assert_eq!(known_gate(&mut breaker, 1, 0), Gate::Closed);
+    assert!(matches!(gate(&mut breaker, 2, 0), Gate::Open(_)));
 }
 
 /// The server fails while a rate limit stops the calls about unknown tokens.
 #[test]
 fn an_outage_during_a_rate_limit_stops_all_calls() {
-    let known = |number, millis| ClientCall { priority: Priority::Known, ..call(number, millis) };
-    let fail = |breaker: &mut Breaker, number, failure, millis| {
-        breaker.record_failure(known(number, millis), failure, (at(millis), LONG))
-    };
     let mut breaker = limited();
-    for millis in 1..5 {
-        assert_eq!(fail(&mut breaker, 2, DOWN, millis), (Probe::NotNeeded, Transition::None));
+    for millis in 1_001..1_005 {
+        assert_eq!(fail_known(&mut breaker, 2, DOWN, millis), NOTHING);
+    }
+    assert_eq!(fail_known(&mut breaker, 2, DOWN, 1_005), (Probe::Start, Transition::None));
+    let mut works = limited();
+    for millis in 1_001..1_006 {
+        fail_known(&mut works, 2, DOWN, millis);
+    }
+    assert_eq!(fail_probe(&mut works, LIMITED, 1_006), Transition::None, "someone responds");
+    assert_eq!(known_gate(&mut works, 2, 1_006), Gate::Closed);
+    assert_eq!(fail_probe(&mut breaker, DOWN, 1_006), all(DOWN));
+    assert!(matches!(known_gate(&mut breaker, 2, 1_006), Gate::Open(_)));
+    // The outage is over, and the limit is not.
+    assert_eq!(known_gate(&mut breaker, 2, 2_006), Gate::Attempt(Probe::NotNeeded));
+    assert_eq!(answer(&mut breaker, 2_006), (Probe::NotNeeded, ONLY_UNKNOWN));
+    let limited_for = |seconds| Unavailable::new(RATE_LIMITED, Some(Duration::from_secs(seconds)));
+    assert_eq!(gate(&mut breaker, 3, 2_000), Gate::Open(limited_for(5)));
+}
+
+/// The tokens of one client may be the reason of error responses.
+#[test]
+fn error_responses_during_a_rate_limit_stop_all_calls_only_with_a_second_token_and_a_probe() {
+    let mut breaker = limited();
+    for millis in 1_001..1_100 {
+        assert_eq!(fail_known(&mut breaker, 2, FAULT, millis), NOTHING);
         assert_eq!(known_gate(&mut breaker, 2, millis), Gate::Closed);
     }
-    assert_eq!(fail(&mut breaker, 2, DOWN, 5), (Probe::NotNeeded, Transition::Opened(DOWN.cause)));
-    assert!(matches!(known_gate(&mut breaker, 2, 5), Gate::Open(_)));
-    // The token of one client may be the reason of its error responses.
-    let mut breaker = limited();
-    for millis in 1..100 {
-        assert_eq!(fail(&mut breaker, 2, FAULT, millis), (Probe::NotNeeded, Transition::None));
-        assert_eq!(known_gate(&mut breaker, 2, millis), Gate::Closed);
+    assert_eq!(fail_known(&mut breaker, 3, FAULT, 1_100), (Probe::Start, Transition::None));
+    for (result, transition) in [
+        (Ok(()), Transition::None),
+        // A random text is limited, and the known tokens are not.
+        (Err(LIMITED), Transition::None),
+        (Err(FAULT), all(FAULT)),
+    ] {
+        let mut breaker = limited();
+        for millis in 1_001..1_007 {
+            fail_known(&mut breaker, millis % 2, FAULT, millis);
+        }
+        assert!(breaker.probe.is_in_flight);
+        assert_eq!(breaker.record_probe(result, (at(1_010), LONG)), transition);
+        assert_eq!(breaker.is_open(), result == Err(FAULT));
+        assert!(matches!(gate(&mut breaker, 3, 6_999), Gate::Open(_)));
     }
-    assert_eq!(fail(&mut breaker, 3, FAULT, 100), (Probe::NotNeeded, Transition::Opened(FAULT.cause)));
+}
+
+/// What has stopped all calls during a rate limit does not remain the reason after a known token has resumed them.
+#[test]
+fn the_rate_limit_is_the_reason_again_after_known_tokens_have_answers() {
+    let mut breaker = limited();
+    assert_eq!(fail_known(&mut breaker, 1, REFUSED, 1_001), NOTHING);
+    assert_eq!(fail_known(&mut breaker, 2, REFUSED, 1_002), (Probe::Start, Transition::None));
+    assert_eq!(fail_probe(&mut breaker, REFUSED, 1_003), all(REFUSED));
+    assert_eq!(breaker.cause(&token(3), Priority::Unknown), Some(REFUSED.cause));
+    assert_eq!(answer(&mut breaker, 2_003), (Probe::NotNeeded, ONLY_UNKNOWN));
+    assert_eq!(breaker.cause(&token(3), Priority::Unknown), Some(RATE_LIMITED));
+    assert_eq!(breaker.cause(&token(3), Priority::Known), None);
 }
 
 #[test]
@@ -419,7 +518,7 @@ fn a_comparison_alone_never_stops_calls() {
     let mut breaker = Breaker::new(true);
     assert_eq!(answer(&mut breaker, 0), (Probe::Start, Transition::None));
     assert_eq!(fail(&mut breaker, 1, LIMITED, 10), Probe::NotNeeded);
-    assert_eq!(breaker.record_probe(Err(LIMITED), (at(20), LONG)), Transition::Opened(RATE_LIMITED));
+    assert_eq!(breaker.record_probe(Err(LIMITED), (at(20), LONG)), ONLY_UNKNOWN);
 }
 
 /// A client with bad tokens does not use up the attempts of others.
