@@ -10,8 +10,24 @@ use crate::defaults;
 pub(super) struct Breaker {
     /// Set while commands are not sent. At this time, the next one is.
     next_attempt: Option<Monotonic>,
-    /// The name of the last error.
-    error: Option<&'static str>,
+    /// The last failure.
+    failure: Option<Failure>,
+}
+
+/// The name of an error, and what it was the result of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failure {
+    error: &'static str,
+    stage: Stage,
+}
+
+/// What a result is the result of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Of opening a connection.
+    Open,
+    /// Of a command.
+    Command,
 }
 
 /// What a command may do.
@@ -56,13 +72,18 @@ impl Breaker {
         self.next_attempt.map(|next| next.saturating_since(now))
     }
 
-    pub(super) fn record_success(&mut self) -> Transition {
-        self.error = None;
+    /// Records a success. After a failed command, only a command shows that the server works again: a Redis replica, for example, accepts
+    /// connections and refuses to write.
+    pub(super) fn record_success(&mut self, stage: Stage) -> Transition {
+        if stage == Stage::Open && self.failure.is_some_and(|failure| failure.stage == Stage::Command) {
+            return Transition::None;
+        }
+        self.failure = None;
         if self.next_attempt.take().is_some() { Transition::Recovered } else { Transition::None }
     }
 
-    pub(super) fn record_failure(&mut self, error: &'static str, now: Monotonic) -> Transition {
-        let is_new = self.error.replace(error) != Some(error);
+    pub(super) fn record_failure(&mut self, error: &'static str, stage: Stage, now: Monotonic) -> Transition {
+        let is_new = self.failure.replace(Failure { error, stage }).map(|failure| failure.error) != Some(error);
         self.next_attempt = Some(now.saturating_add(defaults::REDIS_PAUSE));
         if is_new { Transition::Failed } else { Transition::None }
     }
@@ -80,27 +101,41 @@ mod tests {
     fn after_a_failure_one_command_per_second_is_sent() {
         let mut breaker = Breaker::default();
         assert_eq!(breaker.gate(at(0)), Gate::Open);
-        assert_eq!(breaker.record_failure("timeout", at(100)), Transition::Failed);
+        assert_eq!(breaker.record_failure("timeout", Stage::Command, at(100)), Transition::Failed);
         assert_eq!(breaker.gate(at(101)), Gate::Closed { retry_after: Duration::from_millis(999) });
         assert_eq!(breaker.gate(at(1_100)), Gate::Attempt);
         assert_eq!(breaker.gate(at(1_100)), Gate::Closed { retry_after: Duration::from_secs(1) }, "one attempt");
-        assert_eq!(breaker.record_failure("timeout", at(1_600)), Transition::None, "reported once");
-        assert_eq!(breaker.record_failure("evicts", at(1_600)), Transition::Failed, "another error");
+        assert_eq!(breaker.record_failure("timeout", Stage::Command, at(1_600)), Transition::None, "reported once");
+        assert_eq!(breaker.record_failure("evicts", Stage::Command, at(1_600)), Transition::Failed, "another error");
         assert!(matches!(breaker.gate(at(2_599)), Gate::Closed { .. }));
         assert_eq!(breaker.gate(at(2_600)), Gate::Attempt);
         assert_eq!(breaker.pause(at(2_600)), Some(Duration::from_secs(1)));
-        assert_eq!(breaker.record_success(), Transition::Recovered);
+        assert_eq!(breaker.record_success(Stage::Command), Transition::Recovered);
         assert_eq!(breaker.pause(at(2_600)), None);
         assert_eq!(breaker.gate(at(2_600)), Gate::Open);
-        assert_eq!(breaker.record_success(), Transition::None);
+        assert_eq!(breaker.record_success(Stage::Command), Transition::None);
     }
 
     #[test]
     fn an_attempt_without_a_result_delays_the_next_one_by_one_second() {
         let mut breaker = Breaker::default();
-        breaker.record_failure("timeout", at(0));
+        breaker.record_failure("timeout", Stage::Command, at(0));
         assert_eq!(breaker.gate(at(1_000)), Gate::Attempt);
         assert!(matches!(breaker.gate(at(1_999)), Gate::Closed { .. }));
         assert_eq!(breaker.gate(at(2_000)), Gate::Attempt);
+    }
+
+    #[test]
+    fn a_connection_that_is_opened_ends_no_pause_after_a_failed_command() {
+        let mut breaker = Breaker::default();
+        breaker.record_failure("refused", Stage::Command, at(0));
+        assert_eq!(breaker.record_success(Stage::Open), Transition::None);
+        assert!(matches!(breaker.gate(at(999)), Gate::Closed { .. }));
+        assert_eq!(breaker.gate(at(1_000)), Gate::Attempt);
+        assert_eq!(breaker.record_success(Stage::Open), Transition::None);
+        assert_eq!(breaker.record_failure("refused", Stage::Command, at(1_000)), Transition::None, "reported once");
+        assert_eq!(breaker.record_failure("connect", Stage::Open, at(3_000)), Transition::Failed);
+        assert_eq!(breaker.record_success(Stage::Open), Transition::Recovered);
+        assert_eq!(breaker.gate(at(3_001)), Gate::Open);
     }
 }

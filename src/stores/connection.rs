@@ -14,7 +14,6 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
 use crate::fetch::within;
 use crate::stores::error::RedisError;
-use crate::telemetry;
 
 /// Where to connect to, and how.
 #[derive(Clone)]
@@ -33,6 +32,7 @@ pub(super) struct Target {
 pub(super) struct Connection {
     commands: MultiplexedConnection,
     driver: Driver,
+    has_known_policy: bool,
 }
 
 /// What is sent at once.
@@ -50,8 +50,8 @@ impl Target {
     /// Opens a connection, logs in and checks that the server does not drop keys.
     pub(super) async fn open(&self) -> Result<Connection, RedisError> {
         let opening = async {
-            let connection = self.connect().await?;
-            connection.check_policy(defaults::REDIS_CONNECT_TIMEOUT).await?;
+            let mut connection = self.connect().await?;
+            connection.has_known_policy = connection.check_policy(defaults::REDIS_CONNECT_TIMEOUT).await?;
             Ok(connection)
         };
         limited(opening, defaults::REDIS_CONNECT_TIMEOUT).await.unwrap_or(Err(RedisError::Connect))
@@ -76,7 +76,7 @@ impl Target {
             .set_pipeline_buffer_size(defaults::REDIS_QUEUED_COMMANDS);
         let opened = MultiplexedConnection::new_with_config(&self.login, stream, config).await;
         let (commands, driver) = opened.map_err(|_| RedisError::Connect)?;
-        Ok(Connection { commands, driver: Driver(tokio::spawn(driver)) })
+        Ok(Connection { commands, driver: Driver(tokio::spawn(driver)), has_known_policy: false })
     }
 }
 
@@ -99,8 +99,13 @@ impl Connection {
         self.driver.0.is_finished()
     }
 
-    /// Fails if the server is known to drop keys when its memory is full.
-    async fn check_policy(&self, limit: Duration) -> Result<(), RedisError> {
+    /// Returns whether the server is known to drop no keys when its memory is full.
+    pub(super) fn has_known_policy(&self) -> bool {
+        self.has_known_policy
+    }
+
+    /// Fails if the server is known to drop keys when its memory is full. Returns whether its policy is known.
+    async fn check_policy(&self, limit: Duration) -> Result<bool, RedisError> {
         let mut command = redis::cmd("CONFIG");
         command.arg("GET").arg("maxmemory-policy");
         let setting: Vec<String> = match self.send(&Request::Command(command), limit).await {
@@ -109,12 +114,9 @@ impl Connection {
             Err(error) => return Err(error),
         };
         match setting.get(1).map(String::as_str) {
-            Some("noeviction") => Ok(()),
+            Some("noeviction") => Ok(true),
             Some(_) => Err(RedisError::Evicts),
-            None => {
-                telemetry::stores::unknown_policy();
-                Ok(())
-            }
+            None => Ok(false),
         }
     }
 }

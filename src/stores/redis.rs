@@ -1,14 +1,14 @@
 //! `Redis`: the handle that all stores on one server share.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use redis::{Cmd, FromRedisValue, Pipeline};
 use tokio::sync::Semaphore;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
-use crate::stores::breaker::{Breaker, Gate, Transition};
+use crate::stores::breaker::{Breaker, Gate, Stage, Transition};
 use crate::stores::connection::{Connection, Request, Target};
 use crate::stores::error::RedisError;
 use crate::telemetry;
@@ -22,7 +22,7 @@ use crate::telemetry;
 /// fail at once.
 ///
 /// The server must not drop keys when its memory is full: if `CONFIG GET maxmemory-policy` returns another policy than `noeviction`, no
-/// command is sent and an error is logged. If the server does not allow that command, a warning is logged.
+/// command is sent and an error is logged. If the server does not allow that command, a warning is logged once.
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,
@@ -35,6 +35,8 @@ struct Shared {
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// Bounds the commands that wait for a response.
     waiting: Arc<Semaphore>,
+    /// The warning that the policy of the server is unknown.
+    policy_warning: Once,
 }
 
 impl Redis {
@@ -44,6 +46,7 @@ impl Redis {
             breaker: Mutex::default(),
             connection: tokio::sync::Mutex::new(None),
             waiting: Arc::new(Semaphore::new(defaults::REDIS_MAX_WAITING)),
+            policy_warning: Once::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -97,15 +100,15 @@ impl Shared {
         };
         let result = connection.send(request, self.target.timeout).await;
         match &result {
-            Ok(_) => self.record_success(),
+            Ok(_) => self.record_success(Stage::Command),
             Err(error) if error.ends_connection() => {
                 self.replace(&connection).await;
                 // A connection that was closed says nothing about the server. Whether another one can be opened does.
                 if *error != RedisError::Closed {
-                    self.record_failure(error);
+                    self.record_failure(error, Stage::Command);
                 }
             }
-            Err(_) => self.record_success(),
+            Err(_) => self.record_success(Stage::Command),
         }
         result
     }
@@ -129,8 +132,13 @@ impl Shared {
     async fn open(&self) -> Result<Connection, RedisError> {
         let opened = self.target.open().await;
         match &opened {
-            Ok(_) => self.record_success(),
-            Err(error) => self.record_failure(error),
+            Ok(connection) => {
+                if !connection.has_known_policy() {
+                    self.policy_warning.call_once(telemetry::stores::unknown_policy);
+                }
+                self.record_success(Stage::Open);
+            }
+            Err(error) => self.record_failure(error, Stage::Open),
         }
         opened
     }
@@ -143,14 +151,15 @@ impl Shared {
         }
     }
 
-    fn record_success(&self) {
-        if self.breaker(Breaker::record_success) == Transition::Recovered {
+    fn record_success(&self, stage: Stage) {
+        if self.breaker(|breaker| breaker.record_success(stage)) == Transition::Recovered {
             telemetry::stores::recovered();
         }
     }
 
-    fn record_failure(&self, error: &RedisError) {
-        if self.breaker(|breaker| breaker.record_failure(error.name(), SystemClock.monotonic())) == Transition::Failed {
+    fn record_failure(&self, error: &RedisError, stage: Stage) {
+        let now = SystemClock.monotonic();
+        if self.breaker(|breaker| breaker.record_failure(error.name(), stage, now)) == Transition::Failed {
             match error {
                 RedisError::Evicts => telemetry::stores::evicts(),
                 error => telemetry::stores::failed(error.name()),

@@ -26,6 +26,7 @@ struct Server(Arc<Mutex<State>>);
 struct State {
     port: u16,
     mood: Mood,
+    /// Empty if the user may not read it.
     policy: Option<&'static str>,
     /// The keys with their lifetimes in milliseconds. None ends: no test waits.
     keys: HashMap<String, u64>,
@@ -92,6 +93,9 @@ impl State {
         Some(match (&words[..], self.mood) {
             (["CONFIG", ..], _) => {
                 let policy = self.policy.unwrap_or("noeviction");
+                if policy.is_empty() {
+                    return Some("-NOPERM this user has no permissions\r\n".to_owned());
+                }
                 format!("*2\r\n$16\r\nmaxmemory-policy\r\n${}\r\n{policy}\r\n", policy.len())
             }
             (["SET", key, "1", "NX", "PX", millis], mood) => {
@@ -318,6 +322,23 @@ async fn case_118_a_store_that_drops_keys_is_not_used() {
     let (token, proof) = credentials(&world, &world.client);
     assert_eq!(answer(&world, &token, &proof).await, Answer::Unavailable);
     assert_eq!(server.sets(), 0);
+}
+
+/// However often a connection is opened.
+#[tokio::test]
+async fn an_unknown_policy_is_logged_once() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let server = Server::start().await;
+    server.state(|state| state.policy = Some(""));
+    server.set_mood(Mood::Closing);
+    let world = world(server.store("orders"));
+    for count in 1..3 {
+        let (token, proof) = credentials(&world, &world.client);
+        assert_eq!(answer(&world, &token, &proof).await, Answer::Unavailable);
+        assert_eq!(server.sets(), count, "each over its own connection");
+    }
+    assert_eq!(log.lines("the maxmemory-policy of Redis is unknown").len(), 1);
 }
 
 #[tokio::test]
