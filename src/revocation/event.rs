@@ -15,7 +15,7 @@ pub struct RevocationEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RevocationEventKind {
-    /// The log was read to its end for the first time.
+    /// The log was read to its end for the first time, or for the first time after [`Stopped`](Self::Stopped).
     Loaded,
     /// The list is [current](RevocationState::Current) again.
     Current,
@@ -23,9 +23,9 @@ pub enum RevocationEventKind {
     Degraded,
     /// The list is [stale](RevocationState::Stale).
     Stale,
-    /// Nothing reads the log any more, because the tokio runtime that did has ended.
+    /// Nothing reads the log any more, because the tokio runtime that did has ended. A list that is dropped does not report it.
     Stopped,
-    /// The log no longer has what was read before: it was emptied, or replaced by an older copy. It is read from its start again, and the
+    /// The log no longer has what was read before: it was emptied, or replaced by an older state. It is read from its start again, and the
     /// list drops nothing.
     Regressed,
     /// The list had no room for an entry, which was not added. This is reported for each attempt to add one.

@@ -86,7 +86,7 @@ struct Context {
     clock: Arc<dyn Clock>,
 }
 
-/// Marks the list as not read when the task that reads ends, for example with its runtime.
+/// Marks the list as not read when the task that reads ends before the list, for example with its runtime.
 struct Reading(Context);
 
 impl Drop for Reading {
@@ -248,12 +248,9 @@ impl Context {
         }
     }
 
+    /// Publishes the state of the list, unless the list is dropped: then nothing needs it.
     fn publish(&self) {
-        let list = self.list.upgrade();
-        self.log.publish(self.clock.monotonic(), |is_available| {
-            if let Some(list) = &list {
-                list.set_available(is_available);
-            }
-        });
+        let Some(list) = self.list.upgrade() else { return };
+        self.log.publish(self.clock.monotonic(), |is_available| list.set_available(is_available));
     }
 }

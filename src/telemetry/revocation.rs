@@ -41,7 +41,7 @@ pub(crate) fn entry_from_future() {
     event!(warn, "an entry of the log has a time in the future; compare the clocks of the replicas");
 }
 
-/// The log was read to its end for the first time.
+/// The log was read to its end for the first time, or for the first time after a stop.
 pub(crate) fn loaded() {
     event!(info, "loaded the revocations");
 }

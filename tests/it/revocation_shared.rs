@@ -244,6 +244,22 @@ fn reports_that_nothing_reads_the_log() {
     assert_eq!(*events.lock().expect("no panic"), [RevocationEventKind::Loaded, RevocationEventKind::Stopped]);
 }
 
+#[tokio::test]
+async fn a_list_that_is_dropped_reports_nothing() {
+    let fixture = Fixture::new();
+    let events: Arc<Mutex<Vec<RevocationEventKind>>> = Arc::default();
+    let hook = {
+        let events = Arc::clone(&events);
+        move |event: &RevocationEvent| events.lock().expect("no panic").push(event.kind())
+    };
+    let builder = Revocations::builder().with_clock(fixture.clock.clone()).with_event_hook(hook);
+    let list = builder.shared(fixture.log.clone()).expect("settings in range");
+    list.ready_within(Duration::from_secs(1)).await.expect("ready");
+    drop(list);
+    fixture.clock.settle().await;
+    assert_eq!(*events.lock().expect("no panic"), [RevocationEventKind::Loaded]);
+}
+
 /// The list is full, and a read has failed before. Case 72: malformed entries are counted.
 #[tokio::test]
 async fn metrics_say_why_a_read_failed_and_count_malformed_entries() {
