@@ -1,4 +1,4 @@
-//! `RevocationLog`: an ordered log by which replicas learn what the others have revoked.
+//! `RevocationLog`: an ordered log by which processes learn what the others have revoked.
 
 use std::fmt;
 use std::future::Future;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::revocation::entry::Revocation;
 
-/// An ordered log of revocations, which replicas share.
+/// An ordered log of revocations, which processes share.
 ///
-/// Each replica reads the whole log at start, and then follows it. [`MemoryLog`](crate::revocation::MemoryLog) is a log in the memory of
+/// Each process reads the whole log at start, and then follows it. [`MemoryLog`](crate::revocation::MemoryLog) is a log in the memory of
 /// one process; with the feature `redis`, `stores::RedisLog` is one in Redis. Other databases with an ordered log are suitable, too:
 /// a table with an increasing number, a topic of Kafka with one partition, a stream of NATS.
 ///
@@ -20,14 +20,15 @@ use crate::revocation::entry::Revocation;
 /// # Security
 ///
 /// Anyone who can write to the log can have tokens rejected. An entry never makes an invalid token valid. Anyone who can remove entries
-/// hides them from replicas that have not read them.
+/// hides them from processes that have not read them.
 pub trait RevocationLog: fmt::Debug + Send + Sync + 'static {
     /// Appends entries. The future completes once the log has stored all of them. After a failure, they are appended again, so an
     /// entry may be in the log twice.
     fn append(&self, append: LogAppend) -> LogFuture<()>;
 
     /// Reads entries after a position, in the order of the log. A read that succeeds says that the list knows all entries of the log up to
-    /// now, so a read from a copy that may get no more entries must fail.
+    /// now, so a read from a server that may get no more entries must fail. A process also reads the entries that it has appended: those
+    /// that it does not find in the log are appended again, at most three times.
     fn read(&self, read: LogRead) -> LogFuture<LogPage>;
 }
 
@@ -42,7 +43,7 @@ pub struct LogAppend {
     /// [`issued_before`](Revocation::issued_before).
     pub entries: Vec<Revocation>,
     /// All entries up to this position have ended. The log may drop those before it. It must not drop the entry at this position,
-    /// which replicas may have read last.
+    /// which processes may have read last.
     pub obsolete: Option<LogPosition>,
 }
 
@@ -65,10 +66,13 @@ pub struct LogPosition(Box<str>);
 /// The result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
-    pub(super) entries: Vec<Revocation>,
+    /// They are part of the list also if the page is a [regression](Extent::Regressed) or a failure.
+    pub(crate) entries: Vec<Revocation>,
     pub(super) malformed: usize,
     pub(super) position: Option<LogPosition>,
     pub(super) extent: Extent,
+    /// Why the read failed after the entries were read. The next read starts at the same position.
+    pub(crate) failure: Option<LogError>,
 }
 
 /// How much of the log a page covers.
@@ -152,20 +156,20 @@ impl LogPage {
     /// Creates a page up to the end of the log, with the position of its last entry, or `None` if it has none.
     #[must_use]
     pub fn complete(entries: Vec<Revocation>, position: Option<LogPosition>) -> Self {
-        Self { entries, malformed: 0, position, extent: Extent::Complete }
+        Self { entries, malformed: 0, position, extent: Extent::Complete, failure: None }
     }
 
     /// Creates a page that more entries follow, with the position of its last entry.
     #[must_use]
     pub fn partial(entries: Vec<Revocation>, position: LogPosition) -> Self {
-        Self { entries, malformed: 0, position: Some(position), extent: Extent::Partial }
+        Self { entries, malformed: 0, position: Some(position), extent: Extent::Partial, failure: None }
     }
 
-    /// Creates a page that says that the log no longer has the position of the read: it was emptied, it was replaced by an older copy,
+    /// Creates a page that says that the log no longer has the position of the read: it was emptied, it was replaced by an older state,
     /// or entries after the position were dropped. The log is then read from the start.
     #[must_use]
     pub fn regressed() -> Self {
-        Self { entries: Vec::new(), malformed: 0, position: None, extent: Extent::Regressed }
+        Self { entries: Vec::new(), malformed: 0, position: None, extent: Extent::Regressed, failure: None }
     }
 
     /// Returns the entries.

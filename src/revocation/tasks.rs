@@ -140,6 +140,10 @@ impl Context {
             self.log.record_list_full();
             return Outcome::Failed(Failure::ListFull);
         }
+        if let Some(error) = page.failure {
+            self.log.record_failure(error);
+            return Outcome::Failed(Failure::Log(error));
+        }
         let now = self.clock.monotonic();
         if page.extent != Extent::Regressed {
             self.log.record_read(now, page.extent == Extent::Complete);

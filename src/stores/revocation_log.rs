@@ -19,7 +19,7 @@ use crate::stores::redis::Redis;
 ///
 /// Entries are appended over the shared connection of [`Redis`]. Each list that reads has its own connection, because a read waits
 /// for entries. If none arrive, the read also finds out whether the server accepts entries, by an `XADD` that no server executes. It fails
-/// if the server is a copy (`READONLY`) or has too few copies (`NOREPLICAS`), because the server may get no entries any more.
+/// if the server is a Redis replica (`READONLY`), because a failover may have led new entries elsewhere.
 ///
 /// An entry of the stream has these fields, so that other programs can write it, too:
 ///
@@ -42,7 +42,7 @@ pub struct RedisLog {
 }
 
 impl RedisLog {
-    /// Creates a log in the stream with this key. All replicas use the same one. Nothing is sent before the first read or append.
+    /// Creates a log in the stream with this key. All processes use the same one. Nothing is sent before the first read or append.
     #[must_use]
     pub fn new(redis: &Redis, key: &str) -> Self {
         Self { redis: redis.clone(), key: Box::from(key), idle: Arc::default() }
@@ -56,14 +56,17 @@ impl RedisLog {
             None => self.redis.open().await?,
         };
         // If the future is dropped, so is the connection.
-        let result = self.read_with(&connection, &read).await;
-        if !result.as_ref().is_err_and(RedisError::ends_connection) {
+        let (result, next) = match self.read_entries(&connection, &read).await {
+            Ok(page) => self.checked(&connection, &read, page).await,
+            Err(error) => (Err(error.clone()), Next::after(&error)),
+        };
+        if next == Next::SameConnection {
             idle().push(connection);
         }
         result
     }
 
-    async fn read_with(&self, connection: &Connection, read: &LogRead) -> Result<LogPage, RedisError> {
+    async fn read_entries(&self, connection: &Connection, read: &LogRead) -> Result<LogPage, RedisError> {
         let after = read.after.as_ref().map(LogPosition::as_str);
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(read.limit);
@@ -73,15 +76,40 @@ impl RedisLog {
         command.arg("STREAMS").arg(&*self.key).arg(after.unwrap_or(START));
         let limit = read.wait.saturating_add(defaults::LOG_READ_SLACK);
         let response: Value = connection.send(&Request::Command(command), limit).await?;
-        let page = page(response, read.limit).ok_or(RedisError::Unexpected)?;
-        if page.is_idle() || after.is_none() {
-            self.check_appends(connection).await?;
+        page(response, read.limit).ok_or(RedisError::Unexpected)
+    }
+
+    /// Returns the page as it counts after checks. Its entries are part of the list whatever the checks say: if the server loses them,
+    /// no later page contains them.
+    async fn checked(
+        &self,
+        connection: &Connection,
+        read: &LogRead,
+        page: LogPage,
+    ) -> (Result<LogPage, RedisError>, Next) {
+        match self.check(connection, read, &page).await {
+            Ok((Position::Present, next)) => (Ok(page), next),
+            Ok((Position::Missing, next)) => (Ok(without_position(page, None)), next),
+            Err(error) if page.entries().is_empty() => (Err(error.clone()), Next::after(&error)),
+            Err(error) => (Ok(without_position(page, Some(into_log_error(&error)))), Next::after(&error)),
         }
-        // After the read: if the stream was emptied or replaced meanwhile, the entries do not continue those before.
-        match after {
-            Some(after) if !self.contains(connection, after).await? => Ok(LogPage::regressed()),
-            _ => Ok(page),
-        }
+    }
+
+    /// Checks after a read that the server still accepts entries and has the position.
+    async fn check(
+        &self,
+        connection: &Connection,
+        read: &LogRead,
+        page: &LogPage,
+    ) -> Result<(Position, Next), RedisError> {
+        let is_checked = page.is_idle() || read.after.is_none();
+        let next = if is_checked { self.check_appends(connection).await? } else { Next::SameConnection };
+        // If the stream was emptied or replaced meanwhile, the entries do not continue those before.
+        let position = match &read.after {
+            Some(after) if !self.contains(connection, after.as_str()).await? => Position::Missing,
+            _ => Position::Present,
+        };
+        Ok((position, next))
     }
 
     /// Returns whether the stream still has the entry that was read last.
@@ -95,16 +123,18 @@ impl RedisLog {
         }
     }
 
-    /// Fails if the server is a copy, or has lost its copies (setting `min-replicas-to-write`): after a failover it may get no entries any
-    /// more, and a process that never appends would not notice. No server adds an entry with this id. The permission for it may be
-    /// missing.
-    async fn check_appends(&self, connection: &Connection) -> Result<(), RedisError> {
+    /// Fails if the server is a Redis replica: after a failover it may get no entries any more, and a process that never appends would not
+    /// notice. No server adds an entry with this id. The permission for it may be missing.
+    async fn check_appends(&self, connection: &Connection) -> Result<Next, RedisError> {
         let mut command = redis::cmd("XADD");
         command.arg(&*self.key).arg(START).arg("check").arg("");
         let sent: Result<Value, _> = connection.send(&Request::Command(command), defaults::LOG_READ_SLACK).await;
         match sent {
+            // It is the primary as far as it knows (setting `min-replicas-to-write`): reads must go on until a Redis replica joins. If
+            // another server has replaced it, a new connection may lead there.
+            Err(RedisError::Refused { code }) if &*code == "NOREPLICAS" => Ok(Next::NewConnection),
             Err(error) if error.ends_connection() => Err(error),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) | Err(_) => Ok(Next::SameConnection),
         }
     }
 
@@ -121,6 +151,26 @@ impl RedisLog {
             }
         }
         pipeline
+    }
+}
+
+/// Whether the stream still has the entry that was read last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    Present,
+    Missing,
+}
+
+/// Which connection the next read uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    SameConnection,
+    NewConnection,
+}
+
+impl Next {
+    fn after(error: &RedisError) -> Self {
+        if error.ends_connection() { Self::NewConnection } else { Self::SameConnection }
     }
 }
 
@@ -222,6 +272,14 @@ fn page(response: Value, limit: usize) -> Option<LogPage> {
         position => LogPage::complete(entries, position),
     };
     Some(page.with_malformed(malformed))
+}
+
+/// Returns a page with the same entries that does not change the position.
+pub(super) fn without_position(page: LogPage, failure: Option<LogError>) -> LogPage {
+    let mut other = LogPage::regressed();
+    other.entries = page.entries;
+    other.failure = failure;
+    other
 }
 
 fn text(value: &Value) -> Option<&str> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use self::server::{NO_EVICTION, Reply, Server};
 use crate::clock::Timestamp;
 use crate::revocation::{LogAppend, LogError, LogPage, LogPosition, LogRead, Revocation, RevocationLog as _};
+use crate::stores::revocation_log::without_position;
 use crate::stores::{Redis, RedisError, RedisLog};
 
 /// Responds to the commands of a healthy server.
@@ -227,7 +228,6 @@ async fn a_read_fails_at_a_server_that_accepts_no_entries() {
     const ENTRY: &str = "*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n";
     for (response, expected) in [
         ("-READONLY You can't write against a read only replica.\r\n", Err(LogError::Unavailable)),
-        ("-NOREPLICAS Not enough good replicas to write.\r\n", Err(LogError::Unavailable)),
         ("-ERR The ID specified in XADD must be greater than 0-0\r\n", Ok(())),
         // The server accepts entries as soon as it has memory, and this user may only read.
         ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", Ok(())),
@@ -252,9 +252,71 @@ async fn a_read_fails_at_a_server_that_accepts_no_entries() {
     }
 }
 
-/// A copy that gets entries is followed: they come from the server that accepts them.
+/// A server that was promoted has no Redis replica yet. Reads go on, and a new connection may lead to another server.
 #[tokio::test]
-async fn a_read_that_gets_entries_succeeds_at_a_copy() {
+async fn a_read_succeeds_at_a_server_without_replicas() {
+    const ENTRY: &str = "*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n";
+    let server = Server::start(|_, command| match command.first().map(String::as_str) {
+        Some("XREAD") => Reply::Send("*-1\r\n"),
+        Some("XRANGE") => Reply::Send(ENTRY),
+        Some("XADD") => Reply::Send("-NOREPLICAS Not enough good replicas to write.\r\n"),
+        _ => healthy(command),
+    })
+    .await;
+    let log = RedisLog::new(&server.redis(), "tb:revocations");
+    for (number, read) in reads().into_iter().enumerate() {
+        assert_eq!(log.read(read).await, Ok(LogPage::complete(Vec::new(), None)));
+        assert_eq!(server.connections(), number + 1);
+    }
+    assert_eq!(log.append(append()).await, Err(LogError::Unavailable), "loud");
+}
+
+/// The server may have lost them, so that no later page contains them.
+#[tokio::test]
+async fn the_entries_of_a_page_count_if_the_check_after_it_fails() {
+    const PAGE: &str = concat!(
+        "*1\r\n*2\r\n$14\r\ntb:revocations\r\n*1\r\n*2\r\n$3\r\n2-0\r\n*8\r\n$6\r\nissuer\r\n$1\r\ni\r\n",
+        "$4\r\nkind\r\n$3\r\njti\r\n$5\r\nvalue\r\n$1\r\nj\r\n$5\r\nuntil\r\n$1\r\n9\r\n",
+    );
+    let entries = || vec![Revocation::jwt_id("i", "j").with_end(Timestamp::from_secs(9))];
+    let page = || LogPage::complete(entries(), Some(LogPosition::new("2-0")));
+    let read = async |position: fn() -> Reply| {
+        let server = Server::start(move |_, command| match command.first().map(String::as_str) {
+            Some("XREAD") => Reply::Send(PAGE),
+            Some("XRANGE") => position(),
+            _ => healthy(command),
+        })
+        .await;
+        let [_, following] = reads();
+        RedisLog::new(&server.redis(), "tb:revocations").read(following).await
+    };
+    assert_eq!(read(|| Reply::Send("*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n")).await, Ok(page()));
+    assert_eq!(read(|| Reply::Close).await, Ok(without_position(page(), Some(LogError::Unavailable))));
+    assert_eq!(read(|| Reply::Send("-LOADING\r\n")).await, Ok(without_position(page(), Some(LogError::Unavailable))));
+    assert_eq!(read(|| Reply::Send("*0\r\n")).await, Ok(without_position(page(), None)));
+}
+
+/// A Redis replica accepts connections: they do not show that it works again.
+#[tokio::test]
+async fn a_connection_that_a_read_opens_does_not_end_the_pause_after_a_failed_append() {
+    let server = Server::start(|_, command| match command.first().map(String::as_str) {
+        Some("XREAD") => Reply::Send("*-1\r\n"),
+        Some("XADD") => Reply::Send("-READONLY You can't write against a read only replica.\r\n"),
+        _ => healthy(command),
+    })
+    .await;
+    let redis = server.redis();
+    let log = RedisLog::new(&redis, "tb:revocations");
+    let [start, _] = reads();
+    assert_eq!(log.append(append()).await, Err(LogError::Unavailable));
+    assert_eq!(log.read(start).await, Err(LogError::Unavailable));
+    assert_eq!(server.connections(), 2, "the read has opened one");
+    assert!(matches!(redis.check().await, Err(RedisError::Paused { .. })));
+}
+
+/// A Redis replica that gets entries is followed: they come from the server that accepts them.
+#[tokio::test]
+async fn a_read_that_gets_entries_succeeds_at_a_replica() {
     const ENTRY: &str = "*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n";
     const PAGE: &str = "*1\r\n*2\r\n$14\r\ntb:revocations\r\n*1\r\n*2\r\n$3\r\n2-0\r\n*0\r\n";
     let server = Server::start(|_, command| match command.first().map(String::as_str) {
@@ -268,5 +330,5 @@ async fn a_read_that_gets_entries_succeeds_at_a_copy() {
     let [start, following] = reads();
     let page = LogPage::complete(Vec::new(), Some(LogPosition::new("2-0"))).with_malformed(1);
     assert_eq!(log.read(following).await, Ok(page));
-    assert_eq!(log.read(start).await, Err(LogError::Unavailable), "a copy is not the start");
+    assert_eq!(log.read(start).await, Err(LogError::Unavailable), "a Redis replica is not the start");
 }
