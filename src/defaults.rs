@@ -83,7 +83,7 @@ pub(crate) const REDIS_QUEUED_COMMANDS: usize = 1_024;
 #[cfg(feature = "redis")]
 pub(crate) const REDIS_MAX_WAITING: usize = 10_000;
 
-/// How much longer than a proof is valid its record in another store lasts, because the clocks of replicas differ: as for `exp`.
+/// How much longer than a proof is valid its record in another store lasts, because the clocks of processes differ: as for `exp`.
 #[cfg(feature = "redis")]
 pub(crate) const REPLAY_CLOCK_SKEW: Duration = Duration::from_secs(5);
 
@@ -135,8 +135,13 @@ pub(crate) const LOG_APPEND_BACKOFF_MIN: Duration = Duration::from_secs(2);
 /// Longest pause after a failed append. Once a read succeeds, the next append follows within [`LOG_APPEND_PAUSE`].
 pub(crate) const LOG_APPEND_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// How long an entry that the log has stored is kept, to append it again if the log loses it. It is longer than a failover.
+/// How long an entry that the log has stored is kept, to append it again if the log loses it. It is longer than a failover. Time in which
+/// no read succeeds does not count.
 pub(crate) const LOG_REAPPEND_WINDOW: Duration = Duration::from_secs(300);
+
+/// How often an entry that the log has lost is appended again, at most. A log that loses entries again and again does not grow without
+/// a limit.
+pub(crate) const LOG_MAX_REAPPENDS: u8 = 3;
 
 /// Most entries that are kept for this. They take some 3 MB.
 pub(crate) const MAX_KEPT_REVOCATIONS: usize = 10_000;

@@ -124,6 +124,18 @@ impl Revocation {
         u32::try_from(end.as_secs().max(0)).unwrap_or(u32::MAX)
     }
 
+    /// Returns what the entry names, with its kind, issuer and claim.
+    pub(super) fn name(&self) -> (RevocationKind, &str, &str, Option<&str>) {
+        (self.kind, &self.issuer, &self.value, self.subject_claim())
+    }
+
+    /// Returns whether an entry with the same name lasts as long as another one and concerns all of its tokens. A log stores whole
+    /// seconds.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let before = |entry: &Self| entry.issued_before.map(Timestamp::as_secs);
+        self.last_second() >= other.last_second() && before(self) >= before(other)
+    }
+
     /// Returns what the entry names.
     #[must_use]
     pub fn kind(&self) -> RevocationKind {

@@ -1,6 +1,6 @@
 //! `Queue`: the entries that the log has not stored yet, and those that it has stored last.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
@@ -14,8 +14,8 @@ use crate::revocation::log::LogError;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: VecDeque<Pending>,
-    /// The entries that the log has stored last, each with the time.
-    stored: VecDeque<(Monotonic, Revocation)>,
+    /// The entries that the log has stored last.
+    stored: VecDeque<Stored>,
     /// The calls that wait, each with the number of entries up to its last one, counted from the first entry ever.
     waiting: VecDeque<(u64, oneshot::Sender<Result<(), LogError>>)>,
     /// The number of entries that have left the queue.
@@ -32,9 +32,19 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Pending {
     entry: Revocation,
-    /// Whether the log had stored the entry before, and has lost it. This happens once: a log that loses entries again and again does not
-    /// grow by it.
-    is_again: bool,
+    /// How often the log has stored the entry and lost it.
+    losses: u8,
+    /// Whether a page contained the entry since the log was read from its start.
+    is_read: bool,
+}
+
+/// An entry that the log has stored.
+#[derive(Debug)]
+struct Stored {
+    at: Monotonic,
+    /// The number of entries that had left the queue then.
+    left: u64,
+    pending: Pending,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +82,7 @@ impl Queue {
             self.refused_until = entries.iter().map(Revocation::last_second).fold(self.refused_until, u32::max);
             return Err(LogError::TooManyPending);
         }
-        self.entries.extend(entries.into_iter().map(|entry| Pending { entry, is_again: false }));
+        self.entries.extend(entries.into_iter().map(|entry| Pending { entry, losses: 0, is_read: false }));
         let end = self.left.saturating_add(u64::try_from(self.entries.len()).unwrap_or(u64::MAX));
         let (sender, receiver) = oneshot::channel();
         let soonest = self.last_attempt.map_or(now, |last| last.saturating_add(defaults::LOG_APPEND_PAUSE)).max(now);
@@ -130,22 +140,63 @@ impl Queue {
     pub(super) fn record_success(&mut self, count: usize, now: Monotonic) {
         self.halvings = self.halvings.saturating_sub(1);
         self.failing = None;
+        self.count_left(count, Ok(()));
         let appended = self.entries.drain(..count.min(self.entries.len()));
-        self.stored.extend(appended.filter(|pending| !pending.is_again).map(|pending| (now, pending.entry)));
-        let is_old = |(at, _): &(Monotonic, Revocation)| at.saturating_add(defaults::LOG_REAPPEND_WINDOW) <= now;
-        while self.stored.len() > defaults::MAX_KEPT_REVOCATIONS || self.stored.front().is_some_and(is_old) {
+        let kept = appended.filter(|pending| pending.losses < defaults::LOG_MAX_REAPPENDS);
+        self.stored.extend(kept.map(|pending| Stored { at: now, left: self.left, pending }));
+        while self.stored.len() > defaults::MAX_KEPT_REVOCATIONS {
             self.stored.pop_front();
         }
-        self.count_left(count, Ok(()));
     }
 
-    /// Appends the entries again that the log has stored in the last minutes, because it has lost entries. Returns whether there are any.
-    pub(super) fn append_again(&mut self, now: Monotonic) -> bool {
-        let room = defaults::MAX_PENDING_REVOCATIONS.saturating_sub(self.entries.len());
-        let is_recent = |(at, _): &(Monotonic, Revocation)| now < at.saturating_add(defaults::LOG_REAPPEND_WINDOW);
-        let lost = self.stored.drain(..).filter(is_recent).take(room);
-        self.entries.extend(lost.map(|(_, entry)| Pending { entry, is_again: true }));
-        !self.entries.is_empty()
+    /// Forgets which entries were read, because the log is read from its start again.
+    pub(super) fn restart_reading(&mut self) {
+        self.pending_and_stored().for_each(|pending| pending.is_read = false);
+    }
+
+    /// Records entries that were read from the log.
+    pub(super) fn record_entries(&mut self, read: &[Revocation]) {
+        let mut unread = self.pending_and_stored().filter(|pending| !pending.is_read).peekable();
+        if read.is_empty() || unread.peek().is_none() {
+            return;
+        }
+        let mut found: HashMap<_, Vec<&Revocation>> = HashMap::new();
+        for entry in read {
+            found.entry(entry.name()).or_default().push(entry);
+        }
+        for pending in unread {
+            let same = found.get(&pending.entry.name());
+            pending.is_read = same.is_some_and(|same| same.iter().any(|entry| entry.covers(&pending.entry)));
+        }
+    }
+
+    /// Returns the number of entries that have left the queue so far.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Records that a read reached the end of the log, before which `left` entries had [left](Self::left) the queue. What the log has
+    /// stored before the read and no read has found is lost: a database can lose it in a failover without a sign. It is appended again,
+    /// unless it has ended before `cutoff`. Returns whether there is such an entry.
+    pub(super) fn record_end(&mut self, left: u64, now: Monotonic, cutoff: u32) -> bool {
+        let is_old = |stored: &Stored| stored.at.saturating_add(defaults::LOG_REAPPEND_WINDOW) <= now;
+        while self.stored.front().is_some_and(|stored| stored.pending.is_read && is_old(stored)) {
+            self.stored.pop_front();
+        }
+        let is_lost = |stored: &Stored| !stored.pending.is_read && stored.left <= left;
+        if !self.stored.iter().any(is_lost) {
+            return false;
+        }
+        let before = self.entries.len();
+        for mut stored in std::mem::take(&mut self.stored) {
+            if !is_lost(&stored) || self.entries.len() >= defaults::MAX_PENDING_REVOCATIONS {
+                self.stored.push_back(stored);
+            } else if stored.pending.entry.last_second() >= cutoff {
+                stored.pending.losses = stored.pending.losses.saturating_add(1);
+                self.entries.push_back(stored.pending);
+            }
+        }
+        self.entries.len() > before
     }
 
     /// Records that an append failed. The next batch is half as long: a log that is slow stores it in time, and one that refuses an entry
@@ -168,6 +219,10 @@ impl Queue {
     /// Returns whether an attempt has failed since the last one that succeeded.
     pub(super) fn is_failing(&self) -> bool {
         self.failing.is_some()
+    }
+
+    fn pending_and_stored(&mut self) -> impl Iterator<Item = &mut Pending> {
+        self.entries.iter_mut().chain(self.stored.iter_mut().map(|stored| &mut stored.pending))
     }
 
     fn batch(&self) -> usize {
@@ -332,29 +387,92 @@ mod tests {
         assert!(queue.has_refused(CUTOFF + 10) && !queue.has_refused(CUTOFF + 11));
     }
 
+    /// Appends one entry, which the log stores.
+    fn store(queue: &mut Queue, number: u32, now: u64) {
+        let _call = queue.push(vec![entry(number, 100)], at(now)).expect("room");
+        assert_eq!(queue.step(at(now), CUTOFF), Step::Append(vec![entry(number, 100)]));
+        queue.record_success(1, at(now));
+    }
+
+    /// Records a read of the whole log, and returns what is appended again.
+    fn reload(queue: &mut Queue, found: &[Revocation], now: u64) -> Vec<Revocation> {
+        queue.restart_reading();
+        read(queue, found, now)
+    }
+
+    fn read(queue: &mut Queue, found: &[Revocation], now: u64) -> Vec<Revocation> {
+        let left = queue.left();
+        queue.record_entries(found);
+        let is_lost = queue.record_end(left, at(now), CUTOFF);
+        match queue.step(at(now), CUTOFF) {
+            Step::Append(entries) if is_lost => entries,
+            step => {
+                assert_eq!((step, is_lost), (Step::Idle, false));
+                Vec::new()
+            }
+        }
+    }
+
+    const WINDOW: u64 = 300_000;
+
     #[test]
-    fn entries_of_the_last_minutes_are_appended_again_once_if_the_log_loses_them() {
+    fn entries_of_the_minutes_before_the_last_read_are_appended_again_if_the_log_loses_them() {
+        assert_eq!(u128::from(WINDOW), defaults::LOG_REAPPEND_WINDOW.as_millis());
         let mut queue = Queue::default();
-        let window = u64::try_from(defaults::LOG_REAPPEND_WINDOW.as_millis()).expect("minutes");
-        let append = |queue: &mut Queue, number, now| {
-            let _call = queue.push(vec![entry(number, 100)], at(now)).expect("room");
-            assert_eq!(queue.step(at(now), CUTOFF), Step::Append(vec![entry(number, 100)]));
-            queue.record_success(1, at(now));
-        };
-        assert!(!queue.append_again(at(0)), "nothing was appended");
-        append(&mut queue, 1, 0);
-        append(&mut queue, 2, 1);
-        assert!(queue.append_again(at(window)));
-        assert_eq!(queue.step(at(window), CUTOFF), Step::Append(vec![entry(2, 100)]), "the other one is too old");
+        assert_eq!(reload(&mut queue, &[], 0), [], "nothing was appended");
+        store(&mut queue, 1, 0);
+        store(&mut queue, 2, 1);
+        assert_eq!(read(&mut queue, &[entry(1, 100), entry(2, 100)], WINDOW), []);
+        assert_eq!(reload(&mut queue, &[], 4 * WINDOW), [entry(2, 100)], "1 is too old; no read has succeeded since");
         // A call waits for its own entry only.
-        let mut call = queue.push(vec![entry(3, 100)], at(window)).expect("room");
-        queue.record_success(1, at(window));
+        let mut call = queue.push(vec![entry(3, 100)], at(4 * WINDOW)).expect("room");
+        queue.record_success(1, at(4 * WINDOW));
         assert_eq!(result(&mut call), None);
-        assert_eq!(queue.step(at(window), CUTOFF), Step::Append(vec![entry(3, 100)]));
-        queue.record_success(1, at(window));
+        assert_eq!(queue.step(at(4 * WINDOW), CUTOFF), Step::Append(vec![entry(3, 100)]));
+        queue.record_success(1, at(4 * WINDOW));
         assert_eq!(result(&mut call), Some(Ok(())));
-        assert!(queue.append_again(at(window)));
-        assert_eq!(queue.step(at(window), CUTOFF), Step::Append(vec![entry(3, 100)]), "not 2 for the third time");
+        assert_eq!(reload(&mut queue, &[entry(2, 100)], 4 * WINDOW), [entry(3, 100)], "the log has the other one");
+    }
+
+    #[test]
+    fn an_entry_is_appended_again_at_most_three_times() {
+        let mut queue = Queue::default();
+        store(&mut queue, 1, 0);
+        for _ in 0..3 {
+            assert_eq!(reload(&mut queue, &[], 1), [entry(1, 100)]);
+            queue.record_success(1, at(1));
+        }
+        assert_eq!(reload(&mut queue, &[], 1), []);
+    }
+
+    /// A failover to a server that lacks only an entry that nobody has read yet.
+    #[test]
+    fn an_entry_that_is_not_read_back_is_appended_again() {
+        let mut queue = Queue::default();
+        store(&mut queue, 1, 0);
+        assert_eq!(read(&mut queue, &[entry(2, 100)], 1), [entry(1, 100)]);
+        queue.record_success(1, at(1));
+        assert_eq!(read(&mut queue, &[entry(1, 99)], 1), [entry(1, 100)], "one that ends earlier is another one");
+        queue.record_success(1, at(1));
+        assert_eq!(read(&mut queue, &[entry(1, 101)], 1), []);
+        assert_eq!(read(&mut queue, &[], 1), []);
+        // It has ended, and was dropped from the log.
+        queue.restart_reading();
+        assert!(!queue.record_end(queue.left(), at(1), CUTOFF + 101));
+    }
+
+    #[test]
+    fn an_entry_is_not_missed_by_a_read_that_started_before_the_log_had_stored_it() {
+        let mut queue = Queue::default();
+        let left = queue.left();
+        store(&mut queue, 1, 0);
+        assert!(!queue.record_end(left, at(0), CUTOFF));
+        // A read may find it before the task that appends learns that it is stored.
+        let _call = queue.push(vec![entry(2, 100)], at(0)).expect("room");
+        assert!(matches!(queue.step(at(0), CUTOFF), Step::Append(_)));
+        queue.record_entries(&[entry(1, 100), entry(2, 100)]);
+        queue.record_success(1, at(0));
+        assert_eq!(read(&mut queue, &[], 0), []);
     }
 
     #[test]
@@ -366,7 +484,7 @@ mod tests {
             let _call = queue.push(many, at(0)).expect("room");
             queue.record_success(count, at(0));
         }
-        assert!(queue.append_again(at(0)) && queue.len() == defaults::MAX_KEPT_REVOCATIONS);
+        assert!(queue.record_end(queue.left(), at(0), CUTOFF) && queue.len() == defaults::MAX_KEPT_REVOCATIONS);
         assert_eq!(queue.entries.front().map(|pending| pending.entry.clone()), Some(entry(1, 100)), "the newest");
     }
 }

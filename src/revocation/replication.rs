@@ -109,9 +109,15 @@ impl Log {
         self.progress().last_error = Some(error);
     }
 
-    /// Records that the list has no room for what was read.
-    pub(super) fn record_list_full(&self) {
+    /// Removes the error of the last read: the log responds, whatever becomes of what was read.
+    pub(super) fn clear_error(&self) {
         self.progress().last_error = None;
+    }
+
+    /// Records that the log is read from its start again.
+    pub(super) fn restart_reading(&self) {
+        self.horizon().clear();
+        self.queue().restart_reading();
     }
 
     /// Records whether the list had room for an entry.

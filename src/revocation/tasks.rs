@@ -1,4 +1,4 @@
-//! The two tasks of a list that replicas share: one reads the log, one appends to it.
+//! The two tasks of a list that processes share: one reads the log, one appends to it.
 
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -86,6 +86,14 @@ struct Context {
     clock: Arc<dyn Clock>,
 }
 
+/// The start of a read.
+#[derive(Clone, Copy)]
+struct Start {
+    at: Monotonic,
+    /// The number of entries that had left the queue.
+    left: u64,
+}
+
 /// Marks the list as not read when the task that reads ends before the list, for example with its runtime.
 struct Reading(Context);
 
@@ -100,21 +108,21 @@ impl Context {
     /// Reads the log as long as the list exists.
     async fn read(&self) {
         let (mut feed, mut rng, mut steps_back) = (Feed::default(), Rng::seeded(), 0);
-        self.log.horizon().clear();
+        self.log.restart_reading();
         loop {
-            let started = self.clock.monotonic();
+            let start = Start { at: self.clock.monotonic(), left: self.log.queue().left() };
             let read = LogRead { after: feed.cursor().cloned(), limit: defaults::LOG_PAGE, wait: feed.wait() };
             let limit = read.wait.saturating_add(defaults::LOG_READ_SLACK);
             let page = self.limited(async { self.log.log.read(read).await }, limit).await;
             let Some(list) = self.list.upgrade() else { return };
-            let outcome = self.apply(&list, page, started);
+            let outcome = self.apply(&list, page, start);
             let steps_before = std::mem::replace(&mut steps_back, list.steps_back());
             drop(list);
             let has_entries = matches!(outcome, Outcome::Page { entries: 1.., .. });
             let next = feed.step(outcome, rng.jitter());
             if steps_back != steps_before {
                 feed.restart();
-                self.log.horizon().clear();
+                self.log.restart_reading();
             }
             self.report(next.change, has_entries);
             if !next.pause.is_zero() {
@@ -124,7 +132,7 @@ impl Context {
     }
 
     /// Adds the entries of a page to the list.
-    fn apply(&self, list: &Shared, page: Result<LogPage, LogError>, started: Monotonic) -> Outcome {
+    fn apply(&self, list: &Shared, page: Result<LogPage, LogError>, start: Start) -> Outcome {
         let page = match page {
             Ok(page) => page,
             Err(error) => {
@@ -135,9 +143,9 @@ impl Context {
         if page.malformed > 0 {
             telemetry::revocation::malformed_entries(page.malformed);
         }
-        // If an entry does not fit, the page is read again: a replica that does not know an entry does not go on as if it did.
+        // If an entry does not fit, the page is read again: a process that does not know an entry does not go on as if it did.
         if list.add(&page.entries, Origin::Log).is_err() {
-            self.log.record_list_full();
+            self.log.clear_error();
             return Outcome::Failed(Failure::ListFull);
         }
         if let Some(error) = page.failure {
@@ -145,22 +153,31 @@ impl Context {
             return Outcome::Failed(Failure::Log(error));
         }
         let now = self.clock.monotonic();
-        if page.extent != Extent::Regressed {
-            self.log.record_read(now, page.extent == Extent::Complete);
+        match page.extent {
+            Extent::Regressed => self.log.restart_reading(),
+            Extent::Partial | Extent::Complete => self.record_page(list, &page, start, now),
         }
-        let mut horizon = self.log.horizon();
-        match (page.extent, &page.position) {
-            (Extent::Regressed, _) => horizon.clear(),
-            (_, Some(position)) => {
-                let ends = page.entries.iter().map(Revocation::last_second);
-                // Another version may write entries that this one cannot read. They have not ended.
-                let malformed = (page.malformed > 0).then(|| list.latest_end());
-                horizon.record(position, page.entries.len(), ends.chain(malformed).max().unwrap_or_default());
-            }
-            (_, None) => {}
-        }
-        let elapsed = now.saturating_since(started);
+        let elapsed = now.saturating_since(start.at);
         Outcome::Page { extent: page.extent, position: page.position, entries: page.entries.len(), elapsed }
+    }
+
+    /// Records what a page says about the log, and appends those entries of this process again that the log has lost.
+    fn record_page(&self, list: &Shared, page: &LogPage, start: Start, now: Monotonic) {
+        let is_end = page.extent == Extent::Complete;
+        self.log.record_read(now, is_end);
+        if let Some(position) = &page.position {
+            let ends = page.entries.iter().map(Revocation::last_second);
+            // Another version may write entries that this one cannot read. They have not ended.
+            let malformed = (page.malformed > 0).then(|| list.latest_end());
+            let end = ends.chain(malformed).max().unwrap_or_default();
+            self.log.horizon().record(position, page.entries.len(), end);
+        }
+        let cutoff = list.cutoff();
+        let mut queue = self.log.queue();
+        queue.record_entries(&page.entries);
+        if is_end && queue.record_end(start.left, now, cutoff) {
+            self.log.wake.notify_one();
+        }
     }
 
     fn report(&self, change: Change, has_entries: bool) {
@@ -175,12 +192,7 @@ impl Context {
                     self.log.wake.notify_one();
                 }
             }
-            Change::Regressed => {
-                if self.log.queue().append_again(self.clock.monotonic()) {
-                    self.log.wake.notify_one();
-                }
-                self.log.notify(RevocationEventKind::Regressed);
-            }
+            Change::Regressed => self.log.notify(RevocationEventKind::Regressed),
             Change::Failed { failure, consecutive } => {
                 telemetry::revocation::log_read_failed(failure.name(), consecutive);
             }
