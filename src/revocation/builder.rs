@@ -29,7 +29,7 @@ impl Revocations {
         Self::builder().build(None)
     }
 
-    /// Creates a list that replicas share over a log, with the default settings. It reads the log to its end, and then follows it.
+    /// Creates a list that processes share over a log, with the default settings. It reads the log to its end, and then follows it.
     ///
     /// Until the log was read for the first time, and if no read has succeeded for five minutes, requests are rejected with 503.
     ///
@@ -104,7 +104,7 @@ impl RevocationsBuilder {
     ///
     /// # Security
     ///
-    /// While the log cannot be read, tokens are accepted that another replica has revoked.
+    /// While the log cannot be read, tokens are accepted that another process has revoked.
     #[must_use]
     pub fn dangerous_serve_stale_revocations(mut self) -> Self {
         self.rules.accepts_stale = true;
@@ -156,7 +156,7 @@ impl RevocationsBuilder {
         Ok(self.build(None))
     }
 
-    /// Creates a list that replicas share over a log. It reads the log to its end, and then follows it.
+    /// Creates a list that processes share over a log. It reads the log to its end, and then follows it.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ pub enum RevokeError {
     /// The entries of a list name at most eight claims by [`with_subject_claim`](crate::revocation::Revocation::with_subject_claim), of at
     /// most 64 bytes each. The tokens are not rejected.
     SubjectClaims,
-    /// This process rejects the tokens, and the log did not store the entry, so that other replicas do not know of it. Unless the error
+    /// This process rejects the tokens, and the log did not store the entry, so that other processes do not know of it. Unless the error
     /// is [`LogError::TooManyPending`], the entry is appended again and again until its end.
     #[non_exhaustive]
     NotAppended {

@@ -6,7 +6,7 @@ use crate::defaults;
 use crate::jwks::Jitter;
 use crate::revocation::log::{Extent, LogError, LogPosition};
 
-/// The progress of one replica in the log.
+/// The progress of one process in the log.
 ///
 /// Entries that were read stay in the list until their end, whatever happens to the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -26,8 +26,8 @@ use crate::telemetry;
 /// A list of tokens, sessions, subjects, clients and issuers whose tokens are rejected before they expire.
 ///
 /// A clone is cheap and shares the list. Any number of validators can use one list; see
-/// [`with_revocations`](crate::ValidatorBuilder::with_revocations). Replicas [share](Self::shared) their entries over a log. Without one,
-/// the list is [in the memory](Self::in_memory) of this process: a restart empties it, and other replicas do not know of it.
+/// [`with_revocations`](crate::ValidatorBuilder::with_revocations). Processes [share](Self::shared) their entries over a log. Without one,
+/// the list is [in the memory](Self::in_memory) of this process: a restart empties it, and other processes do not know of it.
 ///
 /// Requests read the list without a lock. It contains digests and no names. Entries are exact, not a filter with false hits.
 ///
@@ -115,7 +115,7 @@ impl Revocations {
     /// An entry that is present is extended: to the later end, and to the later time of issue. If no validator of this process
     /// trusts the issuer of the entry, the entry is added and a warning is logged, because the name may have a typo.
     ///
-    /// If replicas share the list, the call returns once the log has stored the entry. Other replicas reject the tokens a moment later.
+    /// If processes share the list, the call returns once the log has stored the entry. Other processes reject the tokens a moment later.
     ///
     /// # Errors
     ///

@@ -60,7 +60,7 @@ impl MemoryLog {
         self.len() == 0
     }
 
-    /// Drops entries from the end, as if an older copy had replaced the log. Lists that have read them keep them.
+    /// Drops entries from the end, as if an older state had replaced the log. Lists that have read them keep them.
     pub fn drop_last(&self, count: usize) {
         self.shared.with(|entries| entries.kept.truncate(entries.kept.len().saturating_sub(count)));
     }

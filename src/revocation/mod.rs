@@ -3,7 +3,7 @@
 //! A JWT is valid until `exp`. [`Revocations`] is a list of what must be rejected earlier: a token, a session, or all tokens that
 //! were issued to a subject, to a client, or by an issuer before a time. A validator that is built with
 //! [`with_revocations`](crate::ValidatorBuilder::with_revocations) looks each token up in it, also a token that is in the token
-//! cache. Replicas share their lists over a [`RevocationLog`]. The guide has [a page](crate::guide::revocation) with the steps for Auth0, Keycloak and Okta.
+//! cache. Processes share their lists over a [`RevocationLog`]. The guide has [a page](crate::guide::revocation) with the steps for Auth0, Keycloak and Okta.
 //!
 //! ```
 //! use tower_bearer::revocation::{Revocation, Revocations};

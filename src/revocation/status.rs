@@ -16,7 +16,7 @@ pub struct RevocationStatus {
     log: Option<LogStatus>,
 }
 
-/// Whether a list knows what other replicas have revoked.
+/// Whether a list knows what other processes have revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RevocationState {
@@ -80,7 +80,7 @@ impl RevocationStatus {
         self.log.map_or(RevocationState::Current, |log| log.state)
     }
 
-    /// Returns whether the list knows what other replicas have revoked, for a readiness probe. `Degraded` counts as ready.
+    /// Returns whether the list knows what other processes have revoked, for a readiness probe. `Degraded` counts as ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.state().is_ready()
@@ -117,7 +117,7 @@ impl RevocationState {
         }
     }
 
-    /// Returns whether the list knows what other replicas have revoked.
+    /// Returns whether the list knows what other processes have revoked.
     #[must_use]
     pub const fn is_ready(self) -> bool {
         matches!(self, Self::Current | Self::Degraded)

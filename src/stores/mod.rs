@@ -1,4 +1,4 @@
-//! Stores that replicas share, in Redis or a server with the same protocol, such as Valkey.
+//! Stores that processes share, in Redis or a server with the same protocol, such as Valkey.
 //!
 //! [`Redis`] is the connection, and [`RedisLog`] a log of [revocations](crate::revocation) over it. Everything that uses one server
 //! shares its connection for commands.

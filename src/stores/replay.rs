@@ -1,4 +1,4 @@
-//! `RedisReplayStore`: records used DPoP proofs in Redis, so that each is accepted once in all replicas of an API.
+//! `RedisReplayStore`: records used DPoP proofs in Redis, so that each is accepted once in all processes of an API.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::stores::{Redis, RedisError};
 use crate::telemetry;
 use crate::validator::LogLimit;
 
-/// Records used DPoP proofs in Redis, for [`Dpop::with_replay_store`](crate::Dpop::with_replay_store). All replicas of an API accept a
+/// Records used DPoP proofs in Redis, for [`Dpop::with_replay_store`](crate::Dpop::with_replay_store). All processes of an API accept a
 /// proof once in all.
 ///
 /// A proof is recorded by `SET dpop:<API>:<id> 1 NX PX <milliseconds>`, which is atomic. `<id>` is a hash of the `jti` and the key of the
@@ -58,7 +58,7 @@ enum Fallback {
 }
 
 impl RedisReplayStore {
-    /// Creates a store. Replicas of one API pass the same name; different APIs in one Redis pass different names, because one request may
+    /// Creates a store. Processes of one API pass the same name; different APIs in one Redis pass different names, because one request may
     /// pass several of them with the same proof.
     #[must_use]
     pub fn new(redis: &Redis, api: impl fmt::Display) -> Self {
@@ -78,7 +78,7 @@ impl RedisReplayStore {
     ///
     /// # Security
     ///
-    /// While Redis does not respond, each replica accepts a proof once.
+    /// While Redis does not respond, each process accepts a proof once.
     #[must_use]
     pub fn with_local_fallback(mut self) -> Self {
         self.fallback = Fallback::Local;

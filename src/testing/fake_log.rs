@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::fetch::within;
 use crate::revocation::{LogAppend, LogError, LogFuture, LogPage, LogRead, MemoryLog, RevocationLog};
 
-/// A [`RevocationLog`] in memory with faults, for tests of an application whose replicas share revocations. A clone shares it.
+/// A [`RevocationLog`] in memory with faults, for tests of an application whose processes share revocations. A clone shares it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,7 +79,7 @@ impl FakeLog {
         self.log.drop_last(usize::MAX);
     }
 
-    /// Drops the last entries, like a failover to a replica that has not received them.
+    /// Drops the last entries, like a failover to a Redis replica that has not received them.
     pub fn drop_last(&self, entries: usize) {
         self.log.drop_last(entries);
     }

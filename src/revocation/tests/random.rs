@@ -13,7 +13,7 @@ use crate::revocation::log::{Extent, LogError, LogPosition};
 /// What happens to the log, or to its reader.
 #[derive(Clone, Debug)]
 enum Event {
-    /// Another replica appends an entry that ends after so many seconds.
+    /// Another process appends an entry that ends after so many seconds.
     Append { number: usize, ends_in: u64 },
     /// The reader reads at most so many entries.
     Read { limit: usize },
@@ -21,7 +21,7 @@ enum Event {
     Cut,
     /// The log is emptied.
     Clear,
-    /// The log is replaced by an older copy.
+    /// The log is replaced by an older state.
     DropLast { entries: usize },
     /// The first entries are dropped.
     DropFirst { entries: usize },

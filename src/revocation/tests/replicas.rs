@@ -1,4 +1,4 @@
-//! Replicas without faults.
+//! Processes without faults.
 
 use super::*;
 use crate::revocation::{LogAppend, RevocationLog as _};
