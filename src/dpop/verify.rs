@@ -79,7 +79,7 @@ impl AccessTokenHash {
 
     pub(crate) fn from_bytes(token: &[u8]) -> Self {
         let mut text = [0; 43];
-        // 32 bytes fit. Otherwise, the hash would be that of no token.
+        // The text of 32 bytes has 43 characters, so this cannot fail. If it did, `text` would equal no `ath`.
         let _length = URL_SAFE_NO_PAD.encode_slice(keys::sha256(token), &mut text);
         Self(text)
     }

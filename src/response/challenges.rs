@@ -72,7 +72,7 @@ struct PrewrittenChallenges {
     invalid_request: HeaderValue,
     invalid_token: HeaderValue,
     /// For a request under the scheme `DPoP`.
-    of_dpop: Vec<(ErrorText, Others, HeaderValue)>,
+    dpop_errors: Vec<(ErrorText, Others, HeaderValue)>,
 }
 
 impl Challenges {
@@ -260,13 +260,14 @@ impl Challenges {
 
     /// Returns the response with an error of the scheme `DPoP`.
     fn dpop_error(&self, error: ErrorText, others: Others) -> ErrorParts {
-        let prewritten = self.prewritten.iter().flat_map(|prewritten| &prewritten.of_dpop);
+        let prewritten = self.prewritten.iter().flat_map(|prewritten| &prewritten.dpop_errors);
         let known = { prewritten }.find(|(known, with, _)| *known == error && *with == others);
-        let challenge = known.map_or_else(|| self.of_dpop(error, others), |(_, _, challenge)| challenge.clone());
+        let challenge =
+            known.map_or_else(|| self.dpop_challenges(error, others), |(_, _, challenge)| challenge.clone());
         ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(error), challenge)
     }
 
-    fn of_dpop(&self, error: ErrorText, others: Others) -> HeaderValue {
+    fn dpop_challenges(&self, error: ErrorText, others: Others) -> HeaderValue {
         self.list(UsedSchemes::Dpop, others, |challenge| challenge.with_error(error))
     }
 
@@ -317,7 +318,7 @@ impl Challenges {
     fn prewrite(mut self) -> Self {
         let (without_error, invalid_request, invalid_token) =
             (self.without_error(), self.invalid_request(), self.invalid_token());
-        let of_dpop = match self.accepted.dpop {
+        let dpop_errors = match self.accepted.dpop {
             DpopScheme::Rejected => Vec::new(),
             DpopScheme::WithProof(_) | DpopScheme::WithoutProof => {
                 let errors = [
@@ -327,10 +328,10 @@ impl Challenges {
                     (INVALID_TOKEN, Others::Omitted),
                     (USE_DPOP_NONCE, Others::Omitted),
                 ];
-                errors.map(|(error, others)| (error, others, self.of_dpop(error, others))).into()
+                errors.map(|(error, others)| (error, others, self.dpop_challenges(error, others))).into()
             }
         };
-        let prewritten = PrewrittenChallenges { without_error, invalid_request, invalid_token, of_dpop };
+        let prewritten = PrewrittenChallenges { without_error, invalid_request, invalid_token, dpop_errors };
         self.prewritten = Some(Arc::new(prewritten));
         self
     }

@@ -66,11 +66,13 @@ impl Lookup<'_> {
         // A token without `sub` or client is not named by entries of these kinds, and a malformed `sub` was rejected before.
         let needs_claim = matches!(kind, RevocationKind::JwtId | RevocationKind::Session);
         match claim {
-            NamingClaim::Present if self.is_named(kind) => Err(Match::Revoked(kind)),
-            NamingClaim::Malformed if kind != RevocationKind::Subject && self.is_concerned(kind) => {
+            NamingClaim::Present if self.has_entry(kind) => Err(Match::Revoked(kind)),
+            NamingClaim::Malformed if kind != RevocationKind::Subject && self.has_entry_of_issuer(kind) => {
                 Err(Match::Malformed(kind))
             }
-            NamingClaim::Absent if needs_claim && !self.shared.has_warned(kind.bit()) && self.is_concerned(kind) => {
+            NamingClaim::Absent
+                if needs_claim && !self.shared.has_warned(kind.bit()) && self.has_entry_of_issuer(kind) =>
+            {
                 self.shared.warn_once(kind.bit(), || telemetry::revocation::claim_missing(kind.name()));
                 Ok(())
             }
@@ -95,8 +97,8 @@ impl Lookup<'_> {
     }
 
     /// Returns whether an entry of a kind rejects the token.
-    fn is_named(&self, kind: RevocationKind) -> bool {
-        self.token.of_kind(kind).any(|digest| match kind.has_time() {
+    fn has_entry(&self, kind: RevocationKind) -> bool {
+        self.token.for_kind(kind).any(|digest| match kind.has_time() {
             true => self.is_issued_before(kind, digest),
             false => self.set.find(kind, digest).is_some_and(|entry| self.counts(entry.ends_at)),
         })
@@ -112,8 +114,8 @@ impl Lookup<'_> {
     }
 
     /// Returns whether an entry of a kind concerns the issuer of the token, which has no valid claim of this kind.
-    fn is_concerned(&self, kind: RevocationKind) -> bool {
-        let entries = self.token.of_kind(kind).filter_map(|digest| self.set.find_concerned(digest));
+    fn has_entry_of_issuer(&self, kind: RevocationKind) -> bool {
+        let entries = self.token.for_kind(kind).filter_map(|digest| self.set.find_concerned(digest));
         { entries }.any(|entry| self.counts(entry.ends_at))
     }
 

@@ -67,7 +67,7 @@ impl TokenDigests {
     }
 
     /// Returns the digests of a kind, one for each name of the issuer.
-    pub(super) fn of_kind(&self, kind: RevocationKind) -> impl Iterator<Item = u64> {
+    pub(super) fn for_kind(&self, kind: RevocationKind) -> impl Iterator<Item = u64> {
         self.names.iter().filter_map(move |name| name.kinds.get(kind.position()).copied())
     }
 

@@ -20,7 +20,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub(super) fn graced_answer(&self, token: &[u8], client: &Client) -> Option<Arc<ActiveAnswer>> {
         let settings = client.settings();
         let used_for = settings.ttl.saturating_add(settings.grace);
-        let graced = self.with_answer_entry(token, |entry, server| {
+        let graced = self.read_answer_entry(token, |entry, server| {
             let now = Moment::now(&*self.core.clock);
             let is_used = !settings.grace.is_zero() && server.answer.age(now) < used_for;
             let is_fresh = entry.lifetime().is_fresh(now.wall, now.monotonic);

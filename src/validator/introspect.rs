@@ -101,7 +101,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let Some(client) = self.core.client(issuer) else {
             return Err(IntrospectionError::Interrupted.into());
         };
-        let priority = match (is_signed, self.with_answer_entry(token, |_, _| ())) {
+        let priority = match (is_signed, self.read_answer_entry(token, |_, _| ())) {
             (true, _) => Priority::Genuine,
             (false, Some(())) => Priority::Known,
             (false, None) => Priority::Unknown,
@@ -118,7 +118,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Returns the answer that a request with this token would use without asking the server.
     pub(super) fn stored_answer(&self, issuer: usize, token: &[u8], host: Option<&Host>) -> Option<Obtained> {
-        let stored = self.with_answer_entry(token, |entry, server| {
+        let stored = self.read_answer_entry(token, |entry, server| {
             let route = self.core.route(entry.route())?;
             let is_usable = self.core.revalidate(entry, route, host, self.core.clock.now()).is_usable();
             is_usable.then(|| Obtained { answer: Answer::Active(Arc::clone(&server.answer)), is_new: false })

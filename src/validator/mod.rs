@@ -366,7 +366,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return Decision::Made(Err(rejection));
         }
         let accept = |hit: &Hit<'_, C>| self.accept_cached(token.as_bytes(), hit, context);
-        if let Some(decision) = self.with_valid_entry(token.as_bytes(), context.host.as_ref(), validation, accept) {
+        if let Some(decision) = self.read_valid_entry(token.as_bytes(), context.host.as_ref(), validation, accept) {
             return decision;
         }
         match self.core.opaque_issuer(token, context) {

@@ -61,8 +61,8 @@ pub(crate) struct DpopRequest {
 #[derive(Clone)]
 struct ProofField {
     value: HeaderValue,
-    /// `None` if no proof is read, because the API does not use DPoP.
-    checked: Option<ProofSegments>,
+    /// The segments of the value, whose form is checked; `None` if no proof is read, because the API does not use DPoP.
+    segments: Option<ProofSegments>,
 }
 
 /// A token that is bound to a key or a certificate, with what does not change from request to request.
@@ -365,7 +365,7 @@ impl Presentation {
             None => request.headers().get(dpop::DPOP),
         };
         let check = |proof| UnverifiedProof::parse(field_content(proof)).map(|proof| proof.segments());
-        let checked = rules.and(proof).map(check).transpose().map_err(PossessionError::Proof)?;
+        let segments = rules.and(proof).map(check).transpose().map_err(PossessionError::Proof)?;
         let target = rules.and_then(|rules| rules.request_target.as_ref()).and_then(|target| (target.0)(request));
         let target = target.unwrap_or_else(|| request.uri().clone());
         Ok(Self::Dpop(Box::new(DpopRequest {
@@ -373,7 +373,7 @@ impl Presentation {
             handshake: handshake(request, &target),
             target,
             host: host.cloned(),
-            proof: proof.map(|value| ProofField { value: value.clone(), checked }),
+            proof: proof.map(|value| ProofField { value: value.clone(), segments }),
         })))
     }
 
@@ -423,7 +423,7 @@ impl DpopRequest {
 impl ProofField {
     fn parsed(&self) -> Result<UnverifiedProof<'_>, ProofError> {
         let content = field_content(&self.value);
-        match self.checked.and_then(|segments| UnverifiedProof::from_checked(content, segments)) {
+        match self.segments.and_then(|segments| UnverifiedProof::from_checked(content, segments)) {
             Some(proof) => Ok(proof),
             None => UnverifiedProof::parse(content),
         }

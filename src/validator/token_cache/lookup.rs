@@ -55,7 +55,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Calls `read` with the token's entry, if there is one and it is still valid for this request. Removes an invalid entry.
-    pub(in crate::validator) fn with_valid_entry<'s, T>(
+    pub(in crate::validator) fn read_valid_entry<'s, T>(
         &'s self,
         token: &[u8],
         host: Option<&Host>,
@@ -89,7 +89,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
 impl<C> Validator<C> {
     /// Calls `read` with the entry of a token that an answer of the server proves. The entry need not be valid.
-    pub(in crate::validator) fn with_answer_entry<T>(
+    pub(in crate::validator) fn read_answer_entry<T>(
         &self,
         token: &[u8],
         read: impl FnOnce(&CacheEntry<C>, &ServerProof) -> T,
