@@ -196,6 +196,10 @@ pub(crate) const TOKEN_CACHE_MAX_AGE: Duration = Duration::from_secs(300);
 /// rounding of two allocations.
 pub(crate) const TOKEN_CACHE_ENTRY_OVERHEAD_BYTES: usize = 64;
 
+/// Most names of an issuer for which a cache entry stores digests for the list of revocations. Each takes 48 bytes, and an entry about
+/// 1 KB, so the cache has room for at most a third fewer tokens.
+pub(crate) const MAX_STORED_ISSUER_NAMES: usize = 8;
+
 /// One part in this many of the cache's memory goes to its slots of 16 bytes: one for each 512 bytes of the limit. An entry
 /// takes about twice as much, so nearly every set has room for another entry until the limit is reached.
 pub(crate) const TOKEN_CACHE_TABLE_SHARE: usize = 32;

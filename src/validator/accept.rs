@@ -221,7 +221,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         {
             // What one request has proven is not true for another one.
             let unproven = claims.clone().with_proven(claims::ProvenConfirmation::None);
-            let digests = self.core.token_digests(unproven.payload(), route);
+            let digests = self.core.digests_to_store(unproven.payload(), route);
             let entry = CacheEntry::new(unproven, route.clone(), Proof::Key(proof), lifetime, bound, digests);
             token_cache.insert(token, entry);
         }

@@ -232,7 +232,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let max_age = used_for.max(defaults::TOKEN_CACHE_MAX_AGE);
         let lifetime = EntryLifetime { checked_at, valid_until, stored_at: answer.asked_at, max_age };
         let proof = Proof::Server(Box::new(ServerProof::new(Arc::clone(answer), token_key)));
-        let digests = self.core.token_digests(claims.payload(), &route);
+        let digests = self.core.digests_to_store(claims.payload(), &route);
         let claims = claims.with_proven(ProvenConfirmation::None);
         let entry = CacheEntry::new(claims, route, proof, lifetime, bound, digests);
         client.store(token, answer, || token_cache.insert(token, entry));

@@ -1,6 +1,6 @@
 //! The check of the list of revocations, on every request.
 
-use crate::claims::{ClaimError, ClaimErrorReason, Claims};
+use crate::claims::{ClaimError, ClaimErrorReason, Claims, ClientRule};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::rejection::Rejection;
@@ -22,6 +22,23 @@ impl RevocationList {
     }
 }
 
+/// The digests of the names of the issuer of one token.
+struct IssuerNames<'l> {
+    list: &'l Revocations,
+    listed: &'l [IssuerDigest],
+    ruled: Option<IssuerDigest>,
+}
+
+impl IssuerNames<'_> {
+    fn count(&self) -> usize {
+        self.listed.len().saturating_add(usize::from(self.ruled.is_some()))
+    }
+
+    fn digests(&self, payload: &Payload, clients: &ClientRule) -> TokenDigests {
+        self.list.digests(self.listed.iter().copied().chain(self.ruled), payload, clients)
+    }
+}
+
 impl RevocationList {
     /// Returns whether the list knows what is revoked.
     pub(super) fn is_ready(&self) -> bool {
@@ -31,14 +48,27 @@ impl RevocationList {
 
 impl Core {
     /// Returns the digests by which the list is searched for a token; `None` without a list.
-    pub(super) fn token_digests(&self, payload: &Payload, route: &RouteId) -> Option<TokenDigests> {
+    fn token_digests(&self, payload: &Payload, route: &RouteId) -> Option<TokenDigests> {
+        self.names(payload, route).map(|names| names.digests(payload, &self.rules.clients))
+    }
+
+    /// Returns the digests that the token cache stores with a token; `None` without a list, and for an issuer with so many names that
+    /// they would displace other tokens. Such a token is looked up like a new one.
+    pub(super) fn digests_to_store(&self, payload: &Payload, route: &RouteId) -> Option<TokenDigests> {
+        let names = self.names(payload, route)?;
+        let is_stored = names.count() <= defaults::MAX_STORED_ISSUER_NAMES;
+        is_stored.then(|| names.digests(payload, &self.rules.clients))
+    }
+
+    /// Returns the names of the issuer of a token; `None` without a list.
+    fn names(&self, payload: &Payload, route: &RouteId) -> Option<IssuerNames<'_>> {
         let RevocationList { list, issuers } = self.revocations.as_ref()?;
         let route = self.route(route)?;
         // A name that a rule accepts is not listed. It is another tenant, or one more name of the issuer.
         let ruled = route.has_rule().then(|| list.issuer(route.issuer_name(payload)));
         let issuer = route.configured_issuer().filter(|_| !route.is_tenant());
         let listed = issuer.and_then(|issuer| issuers.get(issuer)).map(|names| &**names).unwrap_or_default();
-        Some(list.digests(listed.iter().copied().chain(ruled), payload, &self.rules.clients))
+        Some(IssuerNames { list, listed, ruled })
     }
 
     /// Returns the list, unless it contains nothing and its log is read.
