@@ -6,13 +6,14 @@ use crate::revocation::kind::RevocationKind;
 use crate::revocation::list::{Revocations, Shared};
 use crate::token::{Claim, Member, Payload, unquote};
 
-/// What a list may contain about one token. It does not depend on the entries, so the token cache stores it, and a request with a
-/// known token hashes nothing.
+/// The digests of the claims of one token, with each name of its issuer. They do not depend on the entries of the list, so the token cache
+/// stores them. A request with a cached token hashes only the claims other than `sub` that entries by
+/// [subject](crate::revocation::Revocation::with_subject_claim) name, because they become known with the entries.
 ///
 /// # Security
 ///
-/// It belongs to one token and one list, because each list has its own key. Its digests are found in a list exactly if those of the
-/// token's claims are.
+/// The digests are valid for one token and for one list, because each list hashes with its own random key. They are the digests that a
+/// lookup of a new token would compute, so both lookups have the same result.
 #[derive(Debug)]
 pub(crate) struct TokenDigests {
     names: Box<[NameDigests]>,
