@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use proptest::prelude::*;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason};
 use tower_bearer::clock::{Clock as _, Timestamp};
@@ -387,13 +388,25 @@ fn any_entry() -> impl Strategy<Value = (RevocationKind, u8, i64, i64)> {
 }
 
 fn revocation(kind: RevocationKind, value: u8) -> Revocation {
-    let value = value.to_string();
-    match kind {
-        RevocationKind::JwtId => Revocation::jwt_id(ISSUER, &value),
-        RevocationKind::Session => Revocation::session(ISSUER, &value),
-        RevocationKind::Subject => Revocation::subject(ISSUER, &value),
-        RevocationKind::Client => Revocation::client(ISSUER, &value),
-        _ => Revocation::issuer(ISSUER),
+    Revocation::new(kind, ISSUER, &value.to_string())
+}
+
+/// Counts what the token cache does.
+struct CacheMetrics(PrometheusRecorder);
+
+impl CacheMetrics {
+    fn new() -> Self {
+        Self(PrometheusBuilder::new().build_recorder())
+    }
+
+    fn get(&self, name: &str) -> usize {
+        let text = self.0.handle().render();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
+    fn hits(&self) -> usize {
+        self.get(r#"jwt_token_cache_total{outcome="hit"}"#)
     }
 }
 
@@ -439,10 +452,16 @@ proptest! {
     /// The digests of a cached token are computed once. A validator without token cache computes them for each request.
     #[test]
     fn decides_about_a_cached_token_as_about_a_new_one(steps in prop::collection::vec((any_entry(), 0_u64..10), 1..20)) {
-        let cached = Fixture::new();
-        let api = Api::new(AUDIENCE, trusted(&cached.server));
-        let builder = Validator::builder(api).with_clock(cached.clock.clone()).with_revocations(&cached.list);
-        let uncached = builder.without_token_cache().build().expect("a valid configuration");
+        let metrics = CacheMetrics::new();
+        let _recorded = metrics::set_default_local_recorder(&metrics.0);
+        let names = [ISSUER, "https://alias.test/", "https://issuer.test/t/a", "https://other.test/"];
+        let mut cached = Fixture::new();
+        let builder = || {
+            let issuer = trusted(&cached.server).with_alias(names[1]).with_issuer_pattern("https://issuer.test/t/{tenant}");
+            Validator::builder(Api::new(AUDIENCE, issuer)).with_clock(cached.clock.clone()).with_revocations(&cached.list)
+        };
+        let uncached = builder().without_token_cache().build().expect("a valid configuration");
+        cached.validator = builder().build().expect("a valid configuration");
         let named = |value: &str| cached.token().claim("jti", value).claim("sid", value).subject(value).claim("azp", value);
         let tokens = [
             named("0").sign(),
@@ -451,20 +470,62 @@ proptest! {
             named("3").without("jti").without("sid").claim("uid", "0").sign(),
             named("3").claim("sid", 3).claim("azp", "x").claim("uid", 1).sign(),
             cached.token().without("jti").without("sid").without("sub").raw_claim("client_id", r#""\u0030""#).sign(),
+            named("0").issuer(names[1]).claim("uid", "1").sign(),
+            named("1").issuer(names[2]).claim("uid", "2").sign(),
         ];
         let outcomes = |validator: &Validator| tokens.each_ref().map(|token| block_on(validator.validate(token)).map(drop));
-        prop_assert_eq!(outcomes(&cached.validator), outcomes(&uncached));
+        let first = outcomes(&cached.validator);
+        prop_assert_eq!(&first, &outcomes(&uncached));
+        // From its first acceptance on, a token is in the cache.
+        let mut known = first.map(|outcome| outcome.is_ok());
+        prop_assert!(known.iter().filter(|is_known| **is_known).count() >= tokens.len() - 1);
         for ((kind, value, before, end), pause) in steps {
             let now = cached.clock.now().as_secs();
             let entry = revocation(kind, value).with_issued_before(at(now + before)).with_end(at(now + end));
-            // Every second entry is about another claim, or about another issuer.
+            // Every second entry is about another claim, or about another name.
             let entry = if pause % 2 == 0 { entry } else { entry.with_subject_claim("uid") };
-            let other = Revocation::new(kind, "https://other.test/", &value.to_string());
+            let name = names[(usize::from(value) + usize::from(pause == 5)) % names.len()];
+            let other = Revocation::new(kind, name, &value.to_string());
             cached.revoke(if pause % 5 == 0 { other } else { entry });
             cached.clock.advance(Duration::from_secs(pause));
-            prop_assert_eq!(outcomes(&cached.validator), outcomes(&uncached), "{} {}", kind, value);
+            let hits = metrics.hits();
+            let outcomes_of_cached = outcomes(&cached.validator);
+            prop_assert_eq!(metrics.hits() - hits, known.iter().filter(|is_known| **is_known).count());
+            known = std::array::from_fn(|at| known[at] || outcomes_of_cached[at].is_ok());
+            prop_assert_eq!(outcomes_of_cached, outcomes(&uncached), "{} {}", kind, value);
         }
     }
+}
+
+/// The digests of the names take memory of the token cache, so it stores those of eight names at most.
+#[test]
+fn rejects_a_cached_token_of_an_issuer_with_many_names() {
+    let alias = |number: usize| format!("https://alias-{number}.test/");
+    let weigh = |names: usize, is_listed: bool| {
+        let metrics = CacheMetrics::new();
+        let _recorded = metrics::set_default_local_recorder(&metrics.0);
+        let server = TestIssuer::named(ISSUER).with_algorithms([Algorithm::ES256]);
+        let list = Revocations::builder().in_memory().expect("settings in range");
+        let issuer = (1..names).fold(trusted(&server), |issuer, number| issuer.with_alias(alias(number)));
+        let builder = Validator::builder(Api::new(AUDIENCE, issuer));
+        let builder = if is_listed { builder.with_revocations(&list) } else { builder };
+        let validator = builder.build().expect("a valid configuration");
+        let outcome = |token: &str| block_on(validator.validate(token)).map(drop);
+        let token = server.token().claim("jti", "j1").sign();
+        assert_eq!(outcome(&token), Ok(()));
+        let weight = metrics.get("jwt_token_cache_bytes");
+        let twin = server.token().claim("jti", "j2").sign();
+        assert_eq!(outcome(&twin), Ok(()));
+        let last = if names == 1 { ISSUER.to_owned() } else { alias(names - 1) };
+        block_on(list.revoke(Revocation::jwt_id(&last, "j1"))).expect("space");
+        let expected = if is_listed { revoked(RevocationKind::JwtId) } else { Ok(()) };
+        assert_eq!((outcome(&token), outcome(&twin), metrics.hits()), (expected, Ok(()), 2), "{names}");
+        weight
+    };
+    let without_list = weigh(1, false);
+    assert!(without_list > 0);
+    let digests = [1, 8, 9, 100].map(|names| weigh(names, true) - without_list);
+    assert_eq!(digests, [48, 8 * 48, 0, 0]);
 }
 
 /// Each issuer of a pattern has its own subjects, so an entry concerns one of them.
