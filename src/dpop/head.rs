@@ -19,8 +19,8 @@ pub(crate) struct ProofHead {
 }
 
 impl ProofHead {
-    /// Parses and checks the header of a proof, whose key must be `expected`. Only the expected key is imported, because this takes
-    /// longer than all other checks, and for RSA keys as long as a verification.
+    /// Parses and checks the header of a proof, whose key must be `expected`. Of another key, only the point of an EC key is checked, which
+    /// decides between two errors: the checks of an RSA key would take as long as a verification.
     pub(super) fn parse(
         proof: &UnverifiedProof<'_>,
         policy: &ProofPolicy,

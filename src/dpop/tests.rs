@@ -161,6 +161,16 @@ fn a_known_head_changes_no_result() {
     assert_eq!(result.map(|(proof, _)| proof), Err(ProofError::OtherKey));
 }
 
+#[test]
+fn reports_a_point_that_is_not_on_the_curve_also_for_another_key() {
+    let (key, other) = (client(), client());
+    let jwk: serde_json::Value = serde_json::from_str(&other.jwk()).expect("JSON");
+    let swapped = json!({ "kty": "EC", "crv": "P-256", "x": jwk["y"], "y": jwk["x"] });
+    assert_eq!(check(&key, proof(&key).header("jwk", &jwk)), Err(ProofError::OtherKey));
+    let error = ProofError::Key(SkipReason::NotOnCurve);
+    assert_eq!(check(&key, proof(&key).header("jwk", &swapped)), Err(error));
+}
+
 /// The checks of an RSA key that cost as much as a verification are made only for the key of the token.
 #[test]
 fn compares_the_key_before_it_checks_whether_an_rsa_modulus_can_be_factored() {

@@ -24,7 +24,7 @@ pub(crate) struct EmbeddedJwk {
 
 /// The public members of a key.
 enum Public {
-    /// Not yet imported.
+    /// The point may not be on the curve.
     Ec {
         curve: Curve,
         /// The coordinates, one after the other.
@@ -65,7 +65,8 @@ impl EmbeddedJwk {
         self.thumbprint
     }
 
-    /// Checks that the point of an EC key is on its curve, for a key that is not needed.
+    /// Checks that the point of an EC key is on its curve, for a key whose signature is not verified. The import makes this check, and its
+    /// result is dropped. Other keys are not checked.
     pub(crate) fn check_point(&self) -> Result<(), SkipReason> {
         match &self.public {
             Public::Ec { curve, coordinates } => Material::ec_key(*curve, coordinates).map(drop),
@@ -219,6 +220,8 @@ const MEMBERS: [&str; 18] =
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
     use super::*;
@@ -256,15 +259,22 @@ mod tests {
     }
 
     #[test]
-    fn checks_the_point_of_a_key_that_is_not_imported() {
+    fn rejects_a_point_that_is_not_on_the_curve() {
         let check = |jwk: &str, algorithm| EmbeddedJwk::parse(jwk, algorithm).expect("well-formed").check_point();
-        for (jwk, algorithm) in [(P256, Algorithm::ES256), (P384, Algorithm::ES384), (P521, Algorithm::ES512)] {
+        for (jwk, algorithm, length) in
+            [(P256, Algorithm::ES256, 32), (P384, Algorithm::ES384, 48), (P521, Algorithm::ES512, 66)]
+        {
             let members: Value = serde_json::from_str(jwk).expect("a fixture");
             assert_eq!(check(jwk, algorithm), Ok(()));
             for (name, other) in [("x", "y"), ("y", "x")] {
                 let moved = changed(jwk, name, members[other].clone());
                 assert_eq!(check(&moved, algorithm), Err(SkipReason::NotOnCurve), "{name} of {algorithm}");
-                assert_eq!(error_of(&moved, algorithm), SkipReason::NotOnCurve);
+            }
+            // Neither (0, 0) nor numbers above the prime are a point.
+            for byte in [0x00, 0xff] {
+                let number = URL_SAFE_NO_PAD.encode(vec![byte; length]);
+                let moved = changed(&changed(jwk, "x", &*number), "y", &*number);
+                assert_eq!(check(&moved, algorithm), Err(SkipReason::NotOnCurve), "{byte} of {algorithm}");
             }
         }
         for (jwk, algorithm) in [(RSA, Algorithm::PS256), (ED25519, Algorithm::EdDSA)] {
@@ -315,11 +325,9 @@ mod tests {
             (RSA, "n", Algorithm::PS256, SkipReason::RsaModulus),
             (RSA, "e", Algorithm::PS256, SkipReason::RsaExponent),
         ] {
-            use base64::Engine as _;
-            let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-            let number = engine.decode(member(jwk, name)).expect("base64url");
+            let number = URL_SAFE_NO_PAD.decode(member(jwk, name)).expect("base64url");
             for zeros in [&[0][..], &[0, 0], &[0, 0, 0]] {
-                let longer = engine.encode([zeros, &number].concat());
+                let longer = URL_SAFE_NO_PAD.encode([zeros, &number].concat());
                 assert_eq!(error_of(&changed(jwk, name, longer), algorithm), reason, "{name}");
             }
             assert_eq!(error_of(&changed(jwk, name, "AA"), algorithm), reason, "{name}");
@@ -342,8 +350,7 @@ mod tests {
 
     #[test]
     fn rejects_rsa_keys_below_2048_and_above_4096_bits() {
-        use base64::Engine as _;
-        let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         for (bytes, expected) in [(128, false), (255, false), (256, true), (512, true), (513, false), (1024, false)] {
             let jwk = changed(RSA, "n", encode(&vec![0xff; bytes]));
             assert_eq!(parse(&jwk, Algorithm::PS256).is_ok(), expected, "{bytes}");
