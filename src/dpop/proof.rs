@@ -34,12 +34,13 @@ impl<'p> UnverifiedProof<'p> {
         Ok(Self(jws))
     }
 
-    /// Returns where its segments end, for [`from_checked`](Self::from_checked).
+    /// Returns the lengths of its segments, for [`from_checked`](Self::from_checked).
     pub(crate) fn segments(&self) -> ProofSegments {
         ProofSegments { header: self.0.header.len(), payload: self.0.payload.len() }
     }
 
-    /// Returns a proof whose form [`parse`](Self::parse) has checked before. `None` if the segments are those of another text.
+    /// Splits the text of a proof whose form [`parse`](Self::parse) has checked, without checking it again. `text` must be that text, and
+    /// `segments` must be its segments. Of another text, only the length is checked: `None` if it is too short.
     pub(crate) fn from_checked(text: &'p [u8], segments: ProofSegments) -> Option<Self> {
         let (header, rest) = text.split_at_checked(segments.header)?;
         let (payload, rest) = rest.split_first()?.1.split_at_checked(segments.payload)?;

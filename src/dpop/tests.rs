@@ -171,6 +171,21 @@ fn reports_a_point_that_is_not_on_the_curve_also_for_another_key() {
     assert_eq!(check(&key, proof(&key).header("jwk", &swapped)), Err(error));
 }
 
+proptest! {
+    /// A proof is split again without the checks of its form.
+    #[test]
+    fn splits_a_checked_proof_as_parse_does(segments in prop::array::uniform3(prop::collection::vec(any::<u8>(), 1..80))) {
+        let text = segments.map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).join(".");
+        let parsed = UnverifiedProof::parse(text.as_bytes()).expect("well-formed");
+        let split = UnverifiedProof::from_checked(text.as_bytes(), parsed.segments()).expect("the same text");
+        let parts = |proof: UnverifiedProof<'_>| {
+            (proof.encoded_header().to_vec(), proof.signing_input().to_vec(), proof.signature().expect("base64url"))
+        };
+        prop_assert_eq!(parts(split), parts(parsed));
+        prop_assert_eq!(split.claims().ok(), parsed.claims().ok());
+    }
+}
+
 /// The checks of an RSA key that cost as much as a verification are made only for the key of the token.
 #[test]
 fn compares_the_key_before_it_checks_whether_an_rsa_modulus_can_be_factored() {

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const API: &str = "https://api.northwind.com";
@@ -212,6 +214,33 @@ fn parses_public_urls() {
         ("https://api.northwind.com/%61", PublicUrlError::Path),
     ] {
         assert_eq!(PublicUrl::parse(text), Err(error), "{text}");
+    }
+}
+
+/// Returns the public URL, a path, and the claim with the path or with another one.
+fn any_claim() -> impl Strategy<Value = (&'static str, String, String)> {
+    let bases = vec![API, "https://api.northwind.com:8443/a", "http://localhost:80", "https://[2001:db8::1]/b"];
+    let path = "/?[-a-zA-Z0-9._~/%:@?# é]{0,6}";
+    (prop::sample::select(bases), path, prop::option::of(path)).prop_map(|(base, path, other)| {
+        let url = PublicUrl::parse(base).expect(base);
+        let htu = format!("{url}{}", other.as_ref().unwrap_or(&path));
+        (base, htu, path)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// The comparison of texts only saves work.
+    #[test]
+    fn accepts_no_text_that_the_comparison_of_urls_rejects((base, htu, path) in any_claim()) {
+        let url = PublicUrl::parse(base).expect(base);
+        if url.is_text_of(&htu, &path) {
+            let claim = HttpUrl::parse(&htu);
+            for handshake in [Handshake::None, Handshake::WebSocket] {
+                prop_assert!(claim.as_ref().is_some_and(|claim| url.matches(claim, &path, handshake)), "{} {}", htu, path);
+            }
+        }
     }
 }
 
