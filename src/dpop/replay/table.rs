@@ -16,7 +16,7 @@ pub(super) struct Table {
     first: usize,
     /// The number of places of a row, a power of two, at most `first`.
     row: usize,
-    /// The bytes of the places of all segments together are at most this.
+    /// The bytes of the places of all segments together are at most this. The addresses of the pages are not included.
     bound: usize,
     budget: Arc<Budget>,
     entries: AtomicUsize,
@@ -109,7 +109,8 @@ impl Table {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes of the places of all segments. The addresses of pages take less than one percent of that.
+    /// Returns the bytes that are reserved for the places of all segments; a page is allocated only when it is needed. The addresses of the
+    /// pages, 24 bytes for each 4 KiB, are not included.
     pub(super) fn bytes(&self) -> usize {
         let pages = self.segments.iter().filter_map(OnceLock::get).map(|pages| pages.len());
         bytes(self.first.saturating_mul(pages.fold(0, usize::saturating_add)))
