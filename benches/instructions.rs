@@ -45,7 +45,7 @@ fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|dynamic_tenant_of_one|dynamic_tenant_of_many|cached_dynamic_tenant|proof|proof_floor|proof_with_new_header|proof_of_other_method|proof_of_other_key|bearer_with_dpop|bearer_without_dpop|reject|open|layer|no_token|junk|expired}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|dynamic_tenant_of_one|dynamic_tenant_of_many|cached_dynamic_tenant|proof|proof_floor|proof_with_new_header|proof_of_other_method|proof_of_other_key|bearer_with_dpop|bearer_without_dpop|reject|open|layer|no_token|junk|expired}} {{times}}, under callgrind; see .ci/instructions. proof and proof_with_new_header: at most {MOST_PROOFS} times, since a proof is accepted once"
         );
         return;
     };
