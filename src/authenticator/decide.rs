@@ -109,7 +109,7 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         }
         let from_sources = if self.token_sources.is_empty() { &[][..] } else { &[COOKIE, SEC_WEBSOCKET_PROTOCOL] };
         let possession = self.validator.possession();
-        let of_proofs = if possession.dpop().is_none() { &[][..] } else { &[DPOP] };
+        let of_proofs = if possession.reads_dpop_scheme() { &[DPOP][..] } else { &[] };
         let of_proxies = possession.mutual_tls().into_iter().flat_map(MutualTlsRules::sensitive_headers);
         for name in of_proofs.iter().chain(from_sources).chain(of_proxies) {
             // `entry` may allocate for an absent header.

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::claims::SenderConstraint;
 use tower_bearer::dpop::{DPOP, Dpop, Nonces};
+use tower_bearer::mutual_tls::MutualTls;
 use tower_bearer::request::{BearerToken, RequestHead};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, RejectionKind, RequireLayer, Requirement, Validator};
@@ -279,8 +280,12 @@ fn a_handler_extracts_the_constraint() {
 }
 
 #[test]
-fn the_header_of_the_proof_is_marked_sensitive_if_the_api_uses_dpop() {
-    for (world, expected) in [(world(), [true; 3]), (World::without_dpop(AUDIENCE, |api| api), [true, false, false])] {
+fn the_header_of_the_proof_is_marked_sensitive_if_the_api_reads_the_scheme() {
+    let with_certificates = World::without_dpop(AUDIENCE, |api| api.with_mutual_tls(MutualTls::from_connection()));
+    let without_both = World::without_dpop(AUDIENCE, |api| api);
+    for (world, expected) in
+        [(world(), [true; 3]), (with_certificates, [true; 3]), (without_both, [true, false, false])]
+    {
         let inner = service_fn(|request: Request<String>| async move {
             let fields = [AUTHORIZATION, DPOP].map(|name| request.headers().get_all(name).iter().cloned());
             let marks: Vec<bool> = fields.into_iter().flatten().map(|field| field.is_sensitive()).collect();
