@@ -139,6 +139,10 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
                 self.anonymous == Anonymous::Accept || (self.preflight == Preflight::Accept && is_preflight(request));
             return if is_accepted { Ok(None) } else { Err(Rejection::NoCredential) };
         };
+        // No function of the application reads a request with a malformed credential.
+        if self.validator.calls_application(scheme) {
+            credential.check().map_err(Rejection::Credential)?;
+        }
         // Errors of `Authorization` are reported before those of the host and the proof.
         let context = self.context(request, scheme).map_err(|rejection| match credential.check() {
             Ok(()) => rejection,

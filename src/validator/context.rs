@@ -51,6 +51,11 @@ impl<C> Validator<C> {
             || (scheme == Scheme::Dpop && self.core.possession.needs_host())
     }
 
+    /// Returns whether functions of the application read the properties of a request with a credential of this scheme.
+    pub(crate) fn calls_application(&self, scheme: Scheme) -> bool {
+        self.core.organization_of.is_some() || (scheme == Scheme::Dpop && self.core.possession.calls_application())
+    }
+
     /// Returns the schemes of the credentials that are read.
     pub(crate) fn schemes(&self) -> &'static [Scheme] {
         if self.core.possession.reads_dpop_scheme() { &[Scheme::Bearer, Scheme::Dpop] } else { &[Scheme::Bearer] }

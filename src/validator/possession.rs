@@ -125,6 +125,11 @@ impl Possession {
         self.dpop().is_some_and(DpopRules::needs_host)
     }
 
+    /// Returns whether a function of the application returns the target of a request.
+    pub(super) fn calls_application(&self) -> bool {
+        self.dpop().is_some_and(|rules| rules.request_target.is_some())
+    }
+
     /// Returns whether bearer tokens are rejected.
     pub(crate) fn is_required(&self) -> bool {
         self.rules.sender_constraint == SenderConstraintRule::Required

@@ -101,6 +101,11 @@ async fn organization_of_the_request_is_checked_on_every_call() {
         assert_eq!(response.challenge() == INVALID_TOKEN, status == 401, "{host}");
     }
     assert_eq!(calls.load(Ordering::Relaxed), 4, "the result is not cached");
+    let malformed =
+        Request::get("/").header("authorization", format!("Bearer {token},")).header("host", "acme.api.test");
+    let malformed = malformed.body(Body::default()).expect("a request");
+    assert_eq!(stack::send_through(BearerLayer::new(validator.clone()), malformed).await.status, 400);
+    assert_eq!(calls.load(Ordering::Relaxed), 4, "a malformed credential is rejected before");
     let doubled = stack::bearer_request(&token).header("host", "acme.api.test").header("host", "acme.api.test");
     let doubled = doubled.body(Body::default()).expect("a request");
     assert_eq!(stack::send_through(BearerLayer::new(validator.clone()), doubled).await.status, 400);

@@ -1,6 +1,8 @@
 //! Answers of an API with DPoP: challenges of both schemes, layers inside, extractors. The numbers are those of the attack cases.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -156,6 +158,24 @@ fn case_89_a_layer_inside_of_nest_reads_the_original_target() {
     let response =
         block_on(app.oneshot(request.body(axum::body::Body::empty()).expect("a request"))).expect("infallible");
     assert_eq!(Answer::of(&response), Answer::Accepted);
+}
+
+#[test]
+fn the_target_of_a_request_with_a_malformed_credential_is_not_read() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let dpop = Dpop::new("https://api.test").with_request_target(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        None
+    });
+    let world = World::new(|api| api.with_dpop(dpop));
+    let token = world.token().sign();
+    let malformed = format!("{token},");
+    for (text, expected, total) in [(&*malformed, 400, 0), (&token, 200, 1), ("", 400, 1)] {
+        let proof = world.client.proof("GET", URL, text).sign();
+        assert_eq!(world.send(dpop_request(text, &proof)).status(), expected, "{text}");
+        assert_eq!(calls.load(Ordering::Relaxed), total, "{text}");
+    }
 }
 
 #[test]
