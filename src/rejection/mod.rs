@@ -98,6 +98,9 @@ pub enum Rejection {
         retry_after: Duration,
     },
     /// The issuer's keys are not available, so the token cannot be verified.
+    ///
+    /// A test of an application gets this rejection from a validator whose [`TestIssuer`](crate::testing::TestIssuer) has an
+    /// [outage](crate::testing::Outage).
     #[non_exhaustive]
     KeysUnavailable {
         /// The time until the next attempt to fetch the keys, at least one second; one second if an attempt is in flight.

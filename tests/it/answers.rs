@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
 use tower::Layer;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use tower_bearer::extract::BearerRejection;
+use tower_bearer::jwks::RefreshError;
 use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFoundError};
 use tower_bearer::request::CredentialError;
 use tower_bearer::request::HostError;
 use tower_bearer::requirement::RequirementError;
-use tower_bearer::testing::{TestIssuer, claims};
+use tower_bearer::testing::{FakeClock, Outage, TestIssuer, claims};
 use tower_bearer::token::TokenError;
-use tower_bearer::{Algorithm, BearerLayer, Rejection, Requirement};
+use tower_bearer::{Algorithm, Api, BearerLayer, Rejection, Requirement, Validator};
 
 use crate::challenge_parser::challenge;
 use crate::layer_fixture::{bearer_request, request, send, subject_service, text, validator};
@@ -24,6 +25,8 @@ const INVALID_TOKEN: &str = concat!(
     r#"Bearer error="invalid_token", "#,
     r#"error_description="the access token is malformed, expired, or not valid here""#
 );
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 const INVALID_TOKEN_BODY: &str =
     r#"{"error":"invalid_token","error_description":"the access token is malformed, expired, or not valid here"}"#;
@@ -52,14 +55,14 @@ fn token_rejections() -> Vec<Rejection> {
     ]
 }
 
-struct Expected {
+struct Expected<'e> {
     status: u16,
-    challenge: Option<&'static str>,
-    retry_after: Option<&'static str>,
-    body: &'static str,
+    challenge: Option<&'e str>,
+    retry_after: Option<&'e str>,
+    body: &'e str,
 }
 
-async fn assert_response(rejection: Rejection, expected: Expected) {
+async fn assert_response(rejection: Rejection, expected: Expected<'_>) {
     let response = BearerRejection::from(rejection.clone()).with_json_body().into_response();
     assert_eq!(response.status(), expected.status, "{rejection:?}");
     let headers = response.headers();
@@ -177,6 +180,42 @@ async fn unavailable_check_returns_503_without_a_challenge() {
         let rejection = RequirementError::unavailable(&claims().build(), wait).into();
         let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
         assert_response(rejection, expected).await;
+    }
+}
+
+/// The error of the fetch and its time are not shown to the client.
+#[tokio::test]
+async fn unavailable_keys_return_503_without_the_cause() {
+    let body =
+        r#"{"error":"temporarily_unavailable","error_description":"the access token cannot be checked at the moment"}"#;
+    let down = RefreshError::Status { status: 503 };
+    for (hours, expected_cause) in [(0, None), (3, Some(down))] {
+        let clock = FakeClock::new();
+        let issuer = TestIssuer::new().with_clock(clock.clone());
+        issuer.set_outage(if hours == 0 { Outage::Hang } else { Outage::Status(StatusCode::SERVICE_UNAVAILABLE) });
+        let api = Api::new("https://api.test", issuer.issuer());
+        let builder = Validator::builder(api).with_fetch(issuer.clone()).with_clock(clock.clone());
+        let (validator, token) =
+            (builder.build().expect("a valid configuration"), issuer.token().expires_in(DAY).sign());
+        let first = tokio::spawn({
+            let (validator, token) = (validator.clone(), token.clone());
+            async move { validator.validate(&token).await.map(drop) }
+        });
+        clock.run_for(Duration::from_secs(10)).await;
+        let first = first.await.expect("no panic").expect_err("no keys");
+        clock.run_for(Duration::from_secs(hours * 3600)).await;
+        let rejection = match hours {
+            0 => first,
+            _ => validator.validate(&token).await.expect_err("no keys"),
+        };
+        let Rejection::KeysUnavailable { retry_after, unavailable_for, cause, .. } = &rejection else {
+            panic!("{rejection:?}")
+        };
+        assert_eq!(*cause, expected_cause);
+        assert!(*unavailable_for >= Duration::from_secs(hours * 3600), "{rejection:?}");
+        let seconds = retry_after.as_millis().div_ceil(1_000).to_string();
+        let expected = Expected { status: 503, challenge: None, retry_after: Some(&seconds), body };
+        assert_response(rejection.clone(), expected).await;
     }
 }
 
