@@ -276,7 +276,7 @@ fn alternative(error: EndpointError) -> &'static str {
         EndpointError::PlainHttp => {
             ", or `dangerous_allow_http` in a network that you trust, such as that of docker compose"
         }
-        EndpointError::Malformed => "; write it like `https://login.example.com`",
+        EndpointError::Malformed => "; it must begin with `https://` and a host",
         EndpointError::UserInfo | EndpointError::Fragment => "",
     }
 }

@@ -121,7 +121,7 @@ fn rejects_an_issuer_that_no_token_can_carry() {
     assert_eq!(with("https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"), []);
     assert_eq!(with("https://login.example.com/common/v2.0"), []);
     let error = Validator::new(Api::new(AUDIENCE, Issuer::oidc("id.example.com"))).expect_err("no scheme").to_string();
-    let expected = "not an absolute https URL; write it like `https://login.example.com`";
+    let expected = "not an absolute https URL; it must begin with `https://` and a host";
     assert!(error.ends_with(expected), "{error}");
 }
 
