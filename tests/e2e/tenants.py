@@ -13,7 +13,7 @@ COUNT = 50
 
 
 def tenants_that_come_and_go(folder, server):
-    """Fifty tenants are created, used, listed, removed and created again while the server and the API run."""
+    """Fifty tenants are used. One more is listed later, one is delisted, and one is removed and created again, while the API runs."""
     names = [f"t{number}" for number in range(COUNT)]
     for name in names:
         server.tenant(name, "create")

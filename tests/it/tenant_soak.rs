@@ -131,6 +131,8 @@ async fn tenants_come_and_go_while_others_are_used() {
         world.validate(number).await;
         assert!(world.realms.events_of(&name(number)).len() <= 2, "it was added and proven once");
     }
-    let counts = world.validator.tenants().counts();
-    assert!(counts.proven() + counts.unproven() + counts.idle() <= STABLE + CHANGING, "{counts:?}");
+    let (tenants, counts) = (world.validator.tenants(), world.validator.tenants().counts());
+    let in_use = (0..STABLE + CHANGING).filter(|number| tenants.key_source(&iss(&name(*number))).is_some()).count();
+    assert_eq!(in_use, counts.proven() + counts.unproven(), "the tenants in use, and no other, have keys");
+    assert!((0..STABLE).all(|number| tenants.key_source(&iss(&name(number))).is_some()));
 }
