@@ -178,7 +178,7 @@ fn create_file(directory: &Path) -> io::Result<Metadata> {
 }
 
 /// Removes the temporary files of this user that are too old to belong to a save in progress, and the records of tenants that were not
-/// used for so long that no process loads them. A failure is harmless.
+/// written for 30 days. A failure is harmless.
 fn remove_abandoned(directory: &Path, user: u32, now: SystemTime) {
     let is_abandoned = |entry: &DirEntry| {
         let name = entry.file_name().into_string().ok()?;
@@ -329,7 +329,8 @@ const RECORD: &str = ".json";
 /// Longer than any save takes.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
-/// A tenant in use is saved every few minutes. Keys may be used for an hour after that, or for some days by a policy of the application.
+/// A tenant in use is saved every few minutes. Keys may be used for an hour after that by default. A policy with a longer `max_stale` than
+/// this loses them earlier.
 const TENANT_ABANDONED_AFTER: Duration = Duration::from_secs(30 * 86_400);
 
 const CLEANING_INTERVAL: Duration = Duration::from_secs(3600);
