@@ -563,6 +563,12 @@ pub(crate) const MAX_UNPROVEN_TENANTS_BY_RATE: usize = 64;
 /// Tenants that are added in one second. A client that names many tenants cannot cause more requests to their servers.
 pub(crate) const NEW_TENANTS_PER_SECOND: u32 = 10;
 
+/// So many times more idle tenants than new ones may be added in one second: their servers are known, but anyone can name them.
+pub(crate) const RETURNING_TENANT_FACTOR: u32 = 10;
+
+/// Time after which a tenant is idle again if it was looked up for a token, and its keys have verified none.
+pub(crate) const RETURNED_TENANT_LIMIT: Duration = Duration::from_secs(300);
+
 /// The configurable numbers of tenants that are added in one second.
 pub(crate) const NEW_TENANTS_PER_SECOND_RANGE: RangeInclusive<u32> = 1..=1_000;
 
@@ -593,7 +599,8 @@ pub(crate) const FAILED_TENANT_TTL: Duration = Duration::from_secs(1);
 /// Most unknown `iss` values that are remembered. They take some 100 bytes each.
 pub(crate) const MAX_UNKNOWN_TENANTS: u64 = 10_000;
 
-/// Most names of removed tenants that are remembered, so that their stored keys are not used. They take some 100 bytes each.
+/// Most names of removed tenants that are remembered, so that their stored keys are not used, and as many of unknown ones. A hash of each
+/// takes some 20 bytes.
 pub(crate) const MAX_REMOVED_TENANTS: usize = 10_000;
 
 /// Time after which the keys of a tenant without requests are no longer fetched. They would expire by then, if nobody fetched them.

@@ -20,9 +20,9 @@ struct Lists {
 
 /// What is left of blocked keys that no source uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unused {
+pub(crate) enum TrimResult {
     /// A source uses them.
-    No,
+    InUse,
     /// The application has revoked keys.
     Denied,
     /// So many private keys were published, and no key was revoked.
@@ -47,13 +47,13 @@ impl BlockedKeys {
     }
 
     /// Returns what must stay in memory. If no source uses the keys, drops the rest.
-    pub(crate) fn trim(&self) -> Unused {
+    pub(crate) fn trim(&self) -> TrimResult {
         if Arc::strong_count(&self.0) > 1 {
-            return Unused::No;
+            return TrimResult::InUse;
         }
         let mut denied = self.denied();
         denied.history = History::default();
-        if denied.is_empty() { Unused::Compromised(self.lock_compromised().len()) } else { Unused::Denied }
+        if denied.is_empty() { TrimResult::Compromised(self.lock_compromised().len()) } else { TrimResult::Denied }
     }
 
     #[cfg(test)]

@@ -12,8 +12,10 @@ pub enum KeyStoreError {
         /// The kind of the error.
         kind: io::ErrorKind,
     },
-    /// The store did not respond within 500 ms.
+    /// The store did not respond within 500 ms, or to a removal within a minute.
     Timeout,
+    /// The store does not implement [`KeyStore::remove`](crate::jwks::KeyStore::remove).
+    RemoveUnsupported,
     /// The name of the record belongs to something else than a regular file, such as a symbolic link.
     NotAFile,
     /// Every user of the system may write to the file of the record.
@@ -45,6 +47,7 @@ impl KeyStoreError {
         match self {
             Self::Io { .. } => "io",
             Self::Timeout => "timeout",
+            Self::RemoveUnsupported => "remove_unsupported",
             Self::NotAFile => "not_a_file",
             Self::WritableByOthers => "writable_by_others",
             Self::OtherOwner => "other_owner",
@@ -71,6 +74,7 @@ impl fmt::Display for KeyStoreError {
         f.write_str(match self {
             Self::Io { kind } => return write!(f, "the key store could not be read or written: {kind}"),
             Self::Timeout => "the key store did not respond in time",
+            Self::RemoveUnsupported => "the key store cannot remove stored keys",
             Self::NotAFile => "the stored keys are not in a regular file",
             Self::WritableByOthers => "every user of the system may write the file of the stored keys",
             Self::OtherOwner => "the file of the stored keys belongs to another user",

@@ -1,7 +1,7 @@
 //! `Mailbox`: commands from requests to the driver.
 
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -14,7 +14,8 @@ pub(super) struct Mailbox {
     pub(super) unknown_kid_seen: AtomicBool,
     pub(super) absent_kid_seen: AtomicBool,
     pub(super) invalid_signature_seen: AtomicBool,
-    pub(super) closing: AtomicBool,
+    /// Shared with a save in progress.
+    pub(super) closing: Arc<AtomicBool>,
     pub(super) reloads: Mutex<Vec<Reply>>,
 }
 

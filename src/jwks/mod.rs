@@ -45,7 +45,7 @@ mod wait;
 mod tests;
 
 pub(crate) use self::after_fetch::AfterFetch;
-pub(crate) use self::blocked_keys::{BlockedKeys, Unused};
+pub(crate) use self::blocked_keys::{BlockedKeys, TrimResult};
 pub use self::cause::RefreshCause;
 pub(crate) use self::discovery::Discovery;
 pub(crate) use self::error::KeysUnavailable;
@@ -54,7 +54,7 @@ pub use self::events::{KeyEvent, KeyEventKind, UnknownKidAction};
 pub(crate) use self::jitter::{Jitter, Rng, doubled};
 pub(crate) use self::key_epoch::{KeyEpoch, RingSerial};
 pub(crate) use self::key_ring::{KeyRing, KeyWaitError, WantedKey};
-pub(crate) use self::key_store::remove_tenant;
+pub(crate) use self::key_store::TenantRecords;
 pub use self::key_store::{FileKeyStore, KeyStore, KeyStoreFuture};
 pub use self::key_store_error::{KeyStoreError, KeyStoreOperation};
 pub(crate) use self::operation::discover_introspection_endpoint;

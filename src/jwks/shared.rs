@@ -71,6 +71,8 @@ pub(crate) struct Imports {
 pub(crate) struct TenantImports {
     /// The name of the tenants in metrics.
     pub(crate) group: Arc<str>,
+    /// The API of the tenant, in the name of its record.
+    pub(crate) scope: Arc<str>,
     /// The `iss` of the tenant.
     pub(crate) name: Arc<str>,
     pub(crate) stored_record: StoredRecord,
@@ -97,15 +99,16 @@ impl Shared {
         let mut machine = Refresh::new(policy.clone());
         let published = SnapshotStore::new(imports.blocked.clone());
         let now = Moment::now(&*clock);
-        if let Some(table) = imports.initial_keys
+        let compromised = imports.blocked.compromised();
+        let initial_keys = imports.initial_keys.map(|table| table.without(|_, key| compromised.contains(key)));
+        if let Some(table) = initial_keys.filter(|table| table.usable() > 0)
             && let Some(times) = machine.import(Duration::ZERO, now.monotonic)
         {
-            let compromised = imports.blocked.compromised();
-            published.replace(table.without(|_, key| compromised.contains(key)), None, times, now.wall);
+            published.replace(table, None, times, now.wall);
         }
         let (source_label, record_name, stored_record) = match imports.tenant {
-            Some(TenantImports { group, name, stored_record }) => {
-                (SourceLabel::Shared(group), RecordName::of_tenant(&name), stored_record)
+            Some(TenantImports { group, scope, name, stored_record }) => {
+                (SourceLabel::Shared(group), RecordName::of_tenant(&scope, &name), stored_record)
             }
             None => {
                 (SourceLabel::Own(Arc::from(origin.label())), RecordName::of_origin(&origin), StoredRecord::default())

@@ -292,7 +292,7 @@ impl ValidatorBuilder {
         let (leeway, claims_settings) = (policy.rules.leeway, Arc::clone(&policy.claims_settings));
         let lists = policy.issuers.iter().filter_map(|issuer| issuer.custom_domains().cloned());
         let custom_domains = lists.map(|list| CustomDomains::new(list, Arc::clone(&self.clock))).collect();
-        let tenants = self.tenant_groups(policy.tenants, tenant_fetch);
+        let tenants = self.tenant_groups(policy.tenants, &policy.rules.audiences, tenant_fetch);
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (name, entra) = (Box::from(issuer.name()), issuer.entra().cloned());
             let (keys, shared_source) = match issuer.keys {
@@ -356,7 +356,13 @@ impl ValidatorBuilder {
         })
     }
 
-    fn tenant_groups(&self, tenants: Vec<TenantPolicy>, fetch: &TenantFetch) -> Box<[TenantGroup]> {
+    fn tenant_groups(
+        &self,
+        tenants: Vec<TenantPolicy>,
+        audiences: &[Box<str>],
+        fetch: &TenantFetch,
+    ) -> Box<[TenantGroup]> {
+        let scope: Arc<str> = audiences.first().map_or_else(|| Arc::from(""), |first| Arc::from(&**first));
         let group = |(group, policy): (usize, TenantPolicy)| {
             TenantGroup::new(TenantParts {
                 group,
@@ -364,6 +370,7 @@ impl ValidatorBuilder {
                 fetch: fetch.of(&policy),
                 clock: Arc::clone(&self.clock),
                 key_store: self.key_store.clone(),
+                scope: Arc::clone(&scope),
                 policy,
             })
         };

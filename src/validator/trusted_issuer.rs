@@ -67,7 +67,8 @@ impl TrustedIssuer {
         }
     }
 
-    /// Looks the issuer up, if it is a tenant that is not known, waits for usable keys or for a key set that may have the key, and verifies the signature.
+    /// Looks the issuer up if it is a tenant that is not known, waits for usable keys or for a key set that may have the key, and verifies
+    /// the signature.
     pub(crate) async fn verify_later(
         &self,
         token: &UnverifiedToken<'_>,

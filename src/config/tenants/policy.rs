@@ -123,6 +123,14 @@ impl TenantPolicy {
         }
     }
 
+    /// Returns whether an `iss` may be that of a tenant now, or was earlier, when a predicate allowed other names.
+    pub(crate) fn may_have_allowed(&self, issuer: &str) -> bool {
+        match &self.rule {
+            Rule::Pattern(pattern) => pattern.matches(issuer),
+            Rule::Predicate(_) => is_plausible(issuer),
+        }
+    }
+
     /// Returns the argument of the resolver for an `iss`, if it may be that of a tenant.
     pub(crate) fn claimed(&self, issuer: &str) -> Option<ClaimedIssuer> {
         match &self.rule {

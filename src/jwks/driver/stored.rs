@@ -1,6 +1,7 @@
 //! Stored keys: loading them at start, and saving them after each fetch.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use crate::clock::{Moment, Monotonic};
@@ -111,7 +112,12 @@ impl Driver<'_> {
             _ => Ok(record),
         });
         let (store, name) = (Arc::clone(store), shared.record_name.clone());
-        let save = async move { store.save(name.as_str(), record?).await };
+        let closing = Arc::clone(&shared.mailbox.closing);
+        let save = async move {
+            let record = record?;
+            // The source may have been closed on another thread, and the removal of the record may have started.
+            if closing.load(Ordering::SeqCst) { Ok(()) } else { store.save(name.as_str(), record).await }
+        };
         let future = Box::pin(async move { catch_panic(save).await.unwrap_or(Err(KeyStoreError::Panic)) });
         let late_at = Some(now.monotonic.saturating_add(defaults::KEY_STORE_TIMEOUT));
         let dropped_at = now.monotonic.saturating_add(defaults::KEY_STORE_SAVE_LIMIT);

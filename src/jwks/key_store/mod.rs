@@ -16,7 +16,7 @@ use crate::jwks::key_store_error::KeyStoreError;
 
 pub use self::file::FileKeyStore;
 pub(super) use self::record::{Record, RecordName, StoredKeys};
-pub(crate) use self::removal::remove_tenant;
+pub(crate) use self::removal::TenantRecords;
 
 /// Stores the last key set of each issuer, so that a process that starts while an issuer does not respond has keys.
 ///
@@ -51,14 +51,17 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// source before the future has completed or was dropped; two sources of one issuer may call it at the same time.
     fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()>;
 
-    /// Removes the record under `name`, if there is one. A save of this name that was called earlier must not restore it. The default does
-    /// nothing.
+    /// Removes the record under `name`, if there is one. A save of this name that was called earlier must not restore it.
     ///
-    /// It is called for a [tenant](crate::config::Tenants) that was removed: the next one with its name may be another customer, with other
-    /// keys. This process does not load the record then, even if it is not removed, but another one may.
+    /// It is called for a [tenant](crate::config::Tenants) that this process knows and whose resolver returns `None`, and for each call of
+    /// [`TenantList::remove`](crate::TenantList::remove): the next tenant with this name may be another customer, with other keys. It is
+    /// never called because of a token with an unknown `iss`. One removal runs at a time, and is dropped after a minute.
+    ///
+    /// The default returns [`KeyStoreError::RemoveUnsupported`]. The process that removed a tenant does not load its record before
+    /// the keys in it have expired, even if the removal fails. Another process, or the same one after a restart, may load it.
     fn remove(&self, name: &str) -> KeyStoreFuture<()> {
         let _unused = name;
-        Box::pin(ready(Ok(())))
+        Box::pin(ready(Err(KeyStoreError::RemoveUnsupported)))
     }
 }
 

@@ -121,9 +121,10 @@ impl RecordName {
         Self(format!("keys-{}", keys::digest_name(&format!("{} {url}", origin.label()))).into())
     }
 
-    /// Returns the name for a tenant. It does not depend on the URL of the keys, so that the record of a removed tenant can be found.
-    pub(in crate::jwks) fn of_tenant(issuer: &str) -> Self {
-        Self(format!("{TENANT_PREFIX}{}", keys::digest_name(issuer)).into())
+    /// Returns the name for a tenant. It does not depend on the URL of the keys, so that the record of a removed tenant can be found. Two
+    /// APIs have different scopes, so that one of them does not remove a record of the other.
+    pub(in crate::jwks) fn of_tenant(scope: &str, issuer: &str) -> Self {
+        Self(format!("{TENANT_PREFIX}{}", keys::digest_name(&format!("{scope} {issuer}"))).into())
     }
 
     pub(in crate::jwks) fn as_str(&self) -> &str {
@@ -131,7 +132,7 @@ impl RecordName {
     }
 }
 
-/// The begin of the names of the records of tenants.
+/// The prefix of the names of the records of tenants.
 pub(super) const TENANT_PREFIX: &str = "tenant-";
 
 /// The version of the form. A record with another one is not used.
@@ -192,8 +193,9 @@ mod tests {
             assert_eq!((name.as_str().len(), name.as_str().is_ascii()), (48, true));
         }
         assert_eq!(RecordName::of_origin(&at(URL)), names[0]);
-        let tenant = RecordName::of_tenant(ISSUER);
-        assert!(!names.contains(&tenant) && tenant != RecordName::of_tenant("https://other.example"));
+        let tenant = RecordName::of_tenant("api", ISSUER);
+        assert!(!names.contains(&tenant) && tenant != RecordName::of_tenant("api", "https://other.example"));
+        assert_ne!(tenant, RecordName::of_tenant("other", ISSUER), "of another API");
         assert_eq!((tenant.as_str().len(), tenant.as_str().is_ascii()), (50, true));
     }
 

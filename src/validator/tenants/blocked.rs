@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::defaults;
-use crate::jwks::{BlockedKeys, Unused};
+use crate::jwks::{BlockedKeys, TrimResult};
 
 /// The blocked keys of each `iss`.
 ///
@@ -25,9 +25,9 @@ impl BlockedLists {
         let keys = lists.entry(Arc::clone(name)).or_default().clone();
         let (mut total, mut unused) = (0_usize, Vec::new());
         lists.retain(|name, keys| match keys.trim() {
-            Unused::No | Unused::Denied => true,
-            Unused::Compromised(0) => false,
-            Unused::Compromised(count) => {
+            TrimResult::InUse | TrimResult::Denied => true,
+            TrimResult::Compromised(0) => false,
+            TrimResult::Compromised(count) => {
                 total = total.saturating_add(count);
                 unused.push((count, Arc::clone(name)));
                 true

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::defaults;
 use crate::fetch::within;
-use crate::validator::tenants::flight::Renewal;
 use crate::validator::tenants::registry::Registry;
+use crate::validator::tenants::resolver_calls::Renewal;
 
 /// Does this until the validator is dropped.
-pub(super) async fn keep(registry: Arc<Registry>) {
+pub(super) async fn maintain(registry: &Arc<Registry>) {
     let clock = &*registry.parts.clock;
     loop {
         registry.sweep();
@@ -20,7 +20,7 @@ pub(super) async fn keep(registry: Arc<Registry>) {
             (due, table.next_renewal())
         };
         for tenant in due {
-            tokio::spawn(Renewal::new(&registry, tenant).run());
+            tokio::spawn(Renewal::new(registry, tenant).run());
         }
         // A renewal that is due waits for the end of another one, which wakes this task.
         let next = next.filter(|next| *next > now);

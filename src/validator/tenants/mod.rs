@@ -4,16 +4,17 @@
 //!
 //! If no configured issuer has the `iss`, a request reads the published tenants without a lock ([`TenantGroup::find`]). If none has it
 //! either, but the rule allows it, the request waits for the resolver ([`TenantGroup::resolve`]) and is then decided again. One
-//! detached task calls the resolver for each `iss`. Another one per rule calls it again for the tenants in use ([`keeper`]). The
-//! [`Table`] decides which tenants are in use; `flight` executes.
+//! detached task calls the resolver for each `iss`. Another one per rule calls it again for the tenants in use ([`maintenance`]). The
+//! [`Table`] decides which tenants are in use, and its callers fetch and call.
 
 mod blocked;
-mod flight;
-mod keeper;
 pub(super) mod list;
-mod memory;
+mod maintenance;
+mod negative_cache;
 mod registry;
 mod removed;
+mod resolver_calls;
+mod stored_keys;
 mod table;
 mod tenant;
 
@@ -28,6 +29,7 @@ pub(super) use self::registry::TenantParts;
 use self::table::Counts;
 pub(super) use self::tenant::LiveTenant;
 use crate::config::{ClaimedIssuer, TenantError, TenantPolicy};
+use crate::fetch::within;
 use crate::jwks::AfterFetch;
 use crate::rejection::IssuerError;
 use crate::telemetry::Label;
@@ -38,7 +40,8 @@ pub(super) struct TenantGroup {
     /// The name of the rule: the label of all its tenants in metrics, so that tenants do not create time series.
     pub(super) label: Label,
     registry: Arc<Registry>,
-    keeper: OneTask,
+    /// Renews tenants, removes unused ones, and removes stored keys.
+    maintenance: OneTask,
 }
 
 /// The tenant of a claimed `iss`.
@@ -53,7 +56,7 @@ pub(super) enum Lookup {
 impl TenantGroup {
     pub(super) fn new(parts: TenantParts) -> Self {
         let label = Label::new(Cow::Owned(parts.policy.label.to_string()));
-        Self { label, registry: Arc::new(Registry::new(parts)), keeper: OneTask::new() }
+        Self { label, registry: Arc::new(Registry::new(parts)), maintenance: OneTask::new() }
     }
 
     pub(super) fn policy(&self) -> &TenantPolicy {
@@ -68,7 +71,7 @@ impl TenantGroup {
         }
         let claimed = self.policy().claimed(claimed)?;
         let now = self.registry.parts.clock.monotonic();
-        Some(match self.registry.memory.find(claimed.issuer(), now) {
+        Some(match self.registry.negative_cache.find(claimed.issuer(), now) {
             Some(error) => Lookup::Rejected(error),
             None => Lookup::Unresolved(claimed),
         })
@@ -80,7 +83,7 @@ impl TenantGroup {
             return Err(TenantError::NoRuntime.into());
         }
         self.ensure_running();
-        flight::resolve(&self.registry, claimed).await
+        resolver_calls::resolve(&self.registry, claimed).await
     }
 
     /// Records that the keys of a tenant have verified a signature.
@@ -96,6 +99,8 @@ impl TenantGroup {
     }
 
     pub(super) fn remove(&self, name: &str) -> bool {
+        // Without a runtime, the next request starts the task that removes stored keys.
+        self.ensure_running();
         self.registry.remove(name)
     }
 
@@ -113,9 +118,12 @@ impl TenantGroup {
     }
 
     fn ensure_running(&self) {
-        self.keeper.ensure_running(|| {
-            let _first = Handle::try_current().map(|runtime| self.registry.runtime.set(runtime));
-            keeper::keep(Arc::clone(&self.registry))
+        self.maintenance.ensure_running(|| {
+            let registry = Arc::clone(&self.registry);
+            async move {
+                // Neither ends.
+                within(maintenance::maintain(&registry), registry.stored_keys.run_removals()).await;
+            }
         });
     }
 }

@@ -1,4 +1,4 @@
-//! What the resolver has said about `iss` values that are not those of tenants.
+//! `NegativeCache`: the results of the resolver for `iss` values that are not those of tenants.
 //!
 //! It has a separate map, so that a client that names many tenants displaces none. The map evicts by use and by the machine's clock;
 //! this only frees memory. Whether an entry is valid is decided by the validator's clock.
@@ -14,10 +14,10 @@ use crate::defaults;
 use crate::keys::{Fingerprinter, TokenFingerprint};
 use crate::rejection::IssuerError;
 
-/// The answers about `iss` values that are not those of tenants, by a keyed hash.
-pub(super) struct Memory {
+/// The results for `iss` values that are not those of tenants, by a keyed hash.
+pub(super) struct NegativeCache {
     fingerprinter: Option<Fingerprinter>,
-    answers: Cache<TokenFingerprint, (Negative, Monotonic)>,
+    entries: Cache<TokenFingerprint, (Negative, Monotonic)>,
 }
 
 /// Why a name is not that of a tenant.
@@ -27,11 +27,11 @@ pub(super) enum Negative {
     Failed(TenantError),
 }
 
-impl Memory {
+impl NegativeCache {
     pub(super) fn new() -> Self {
         Self {
             fingerprinter: Fingerprinter::new(),
-            answers: Cache::builder()
+            entries: Cache::builder()
                 .max_capacity(defaults::MAX_UNKNOWN_TENANTS)
                 .time_to_live(defaults::UNKNOWN_TENANT_TTL)
                 .eviction_policy(EvictionPolicy::lru())
@@ -41,7 +41,7 @@ impl Memory {
 
     /// Returns the reason why a name is rejected, if it is known.
     pub(super) fn find(&self, name: &str, now: Monotonic) -> Option<IssuerError> {
-        let (negative, at) = self.answers.get(&self.fingerprint(name)?)?;
+        let (negative, at) = self.entries.get(&self.fingerprint(name)?)?;
         let ttl = match negative {
             Negative::Unknown => defaults::UNKNOWN_TENANT_TTL,
             Negative::Failed(_) => defaults::FAILED_TENANT_TTL,
@@ -51,13 +51,13 @@ impl Memory {
 
     pub(super) fn record(&self, name: &str, negative: Negative, now: Monotonic) {
         if let Some(fingerprint) = self.fingerprint(name) {
-            self.answers.insert(fingerprint, (negative, now));
+            self.entries.insert(fingerprint, (negative, now));
         }
     }
 
-    pub(super) fn forget(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         if let Some(fingerprint) = self.fingerprint(name) {
-            self.answers.invalidate(&fingerprint);
+            self.entries.invalidate(&fingerprint);
         }
     }
 
@@ -75,8 +75,8 @@ impl From<Negative> for IssuerError {
     }
 }
 
-impl fmt::Debug for Memory {
+impl fmt::Debug for NegativeCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").finish_non_exhaustive()
+        f.debug_struct("NegativeCache").finish_non_exhaustive()
     }
 }

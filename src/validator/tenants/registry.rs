@@ -1,11 +1,10 @@
-//! `Registry`: the tenants of one rule, shared by requests, calls of the resolver, and the keeper.
+//! `Registry`: the tenants of one rule, shared by requests, calls of the resolver, and the maintenance task.
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
@@ -15,19 +14,18 @@ use crate::config::{
 use crate::defaults;
 use crate::fetch::Fetch;
 use crate::jwks::{
-    self, AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, KeyStoreError, KeyStoreOperation, RefreshPolicy,
-    Rng, StoredRecord, TenantImports,
+    AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, RefreshPolicy, Rng, StoredRecord, TenantRecords,
 };
 use crate::keys::KeyTable;
 use crate::rejection::IssuerError;
 use crate::single_flight::Call;
-use crate::telemetry::{self, tenants as events};
+use crate::telemetry::tenants as events;
 use crate::validator::IssuerState;
 use crate::validator::log_limit::LogLimit;
 use crate::validator::tenants::blocked::BlockedLists;
-use crate::validator::tenants::memory::{Memory, Negative};
-use crate::validator::tenants::removed::RemovedNames;
-use crate::validator::tenants::table::{Counts, Gone, GoneReason, Limits, Table, TooManyTenants};
+use crate::validator::tenants::negative_cache::{Negative, NegativeCache};
+use crate::validator::tenants::stored_keys::StoredTenantKeys;
+use crate::validator::tenants::table::{Counts, Evicted, EvictionReason, Limits, Table, TooManyTenants};
 use crate::validator::tenants::tenant::{End, LiveTenant};
 
 /// The settings of the tenants of one rule, and what their key sources need.
@@ -39,6 +37,8 @@ pub(in crate::validator) struct TenantParts {
     pub(in crate::validator) fetch: Arc<dyn Fetch>,
     pub(in crate::validator) clock: Arc<dyn Clock>,
     pub(in crate::validator) key_store: Option<Arc<dyn KeyStore>>,
+    /// The API, in the names of stored records.
+    pub(in crate::validator) scope: Arc<str>,
 }
 
 pub(super) struct Registry {
@@ -46,15 +46,13 @@ pub(super) struct Registry {
     /// A copy of the tenants in the table that are in use, for requests.
     pub(super) published: ArcSwap<Published>,
     table: Mutex<Table<Arc<LiveTenant>>>,
-    pub(super) memory: Memory,
+    pub(super) negative_cache: NegativeCache,
     blocked: BlockedLists,
-    removed: RemovedNames,
+    pub(super) stored_keys: StoredTenantKeys,
     /// The calls of the resolver for unknown names that are in flight.
     pub(super) calls: Mutex<Calls>,
     pub(super) waiters: Semaphore,
-    /// The runtime of the first keeper.
-    pub(super) runtime: OnceLock<Handle>,
-    /// Wakes the keeper.
+    /// Wakes the maintenance task.
     pub(super) wake: Notify,
     after_fetch: Mutex<Vec<Weak<dyn AfterFetch>>>,
     rng: Mutex<Rng>,
@@ -70,17 +68,20 @@ pub(super) type Calls = HashMap<Arc<str>, Arc<Call<Result<(), IssuerError>>>>;
 impl Registry {
     pub(super) fn new(parts: TenantParts) -> Self {
         let limits = Limits::new(parts.policy.max, parts.policy.new_per_second);
-        let removed = RemovedNames::new(parts.refresh.max_stale());
+        let records = parts.key_store.clone().map(|store| TenantRecords {
+            store,
+            scope: Arc::clone(&parts.scope),
+            group: Arc::from(&*parts.policy.label),
+        });
         Self {
-            removed,
+            stored_keys: StoredTenantKeys::new(records, parts.refresh.max_stale(), Arc::clone(&parts.clock)),
             parts,
             published: ArcSwap::default(),
             table: Mutex::new(Table::new(limits)),
-            memory: Memory::new(),
+            negative_cache: NegativeCache::new(),
             blocked: BlockedLists::default(),
             calls: Mutex::default(),
             waiters: Semaphore::new(defaults::MAX_WAITERS),
-            runtime: OnceLock::new(),
             wake: Notify::new(),
             after_fetch: Mutex::default(),
             rng: Mutex::new(Rng::seeded()),
@@ -107,19 +108,23 @@ impl Registry {
     ) -> Result<(), IssuerError> {
         let outcome = match self.checked(claimed, result) {
             Ok(Some(settings)) => self.add(claimed, settings, |_| is_wanted(&self.calls())),
-            Ok(None) => Err(Negative::Unknown),
+            Ok(None) => {
+                // A tenant that is in use was added after this call began.
+                if self.remove_if(claimed.issuer(), |_| false) {
+                    self.stored_keys.remove_later(claimed.shared_issuer());
+                } else {
+                    self.stored_keys.record_unknown(claimed.issuer());
+                }
+                Err(Negative::Unknown)
+            }
             Err(error) => Err(Negative::Failed(error)),
         };
         self.record_outcome(outcome);
-        if outcome == Err(Negative::Unknown) {
-            // The tenant may have left while no process ran. Anyone can cause this, so a failure is counted, and not logged.
-            self.remove_stored_keys(claimed.shared_issuer(), |_| {});
-        }
         if let Err(negative) = outcome {
-            // Locked, so that a removal forgets the result.
+            // Locked, so that a removal discards the result.
             let calls = self.calls();
             if is_wanted(&calls) {
-                self.memory.record(claimed.issuer(), negative, self.parts.clock.monotonic());
+                self.negative_cache.record(claimed.issuer(), negative, self.parts.clock.monotonic());
             }
         }
         outcome.map_err(IssuerError::from)
@@ -139,7 +144,7 @@ impl Registry {
             Ok(Some(settings)) => self.add(&tenant.claimed, settings, |table| table.is_current(name, is_same)),
             Ok(None) => {
                 if self.remove_if(name, is_same) {
-                    self.forget_stored_keys(tenant.claimed.shared_issuer());
+                    self.stored_keys.remove_later(tenant.claimed.shared_issuer());
                 }
                 Err(Negative::Unknown)
             }
@@ -155,37 +160,42 @@ impl Registry {
         self.wake.notify_one();
     }
 
-    /// Removes a tenant at once, and forgets what is known about the name. Returns whether the tenant was in use, idle, or looked up.
+    /// Removes a tenant at once, and its name from the negative cache. Returns whether the tenant was in use, idle, or looked up.
     pub(super) fn remove(&self, name: &str) -> bool {
+        let may_be_stored = self.parts.policy.may_have_allowed(name);
+        if may_be_stored {
+            self.stored_keys.record_removed(name);
+        }
         // A call in flight continues for the requests that wait for it, and its result is not used.
         let mut calls = self.calls();
         let is_looked_up = calls.remove(name).is_some();
-        self.memory.forget(name);
+        self.negative_cache.remove(name);
         drop(calls);
-        if self.parts.policy.allows(name) {
-            self.forget_stored_keys(&Arc::from(name));
+        let is_removed = self.remove_if(name, |_| true);
+        if may_be_stored {
+            self.stored_keys.remove_later(&Arc::from(name));
         }
-        self.remove_if(name, |_| true) || is_looked_up
+        is_removed || is_looked_up
     }
 
     /// Removes what was not used or confirmed for too long.
     pub(super) fn sweep(&self) {
         let mut table = self.table();
-        let gone = table.sweep(self.parts.clock.monotonic());
-        self.publish(tenants(&gone), None);
+        let evicted = table.sweep(self.parts.clock.monotonic());
+        self.publish(tenants(&evicted), None);
         drop(table);
         self.record_counts();
-        self.end(gone);
+        self.end(evicted);
     }
 
     pub(super) fn prove(&self, tenant: &Arc<LiveTenant>) {
         let mut table = self.table();
-        let Some(gone) = table.prove(tenant.name(), |other| Arc::ptr_eq(other, tenant)) else { return };
-        self.publish(tenants(&gone), None);
+        let Some(evicted) = table.prove(tenant.name(), |other| Arc::ptr_eq(other, tenant)) else { return };
+        self.publish(tenants(&evicted), None);
         drop(table);
         self.record_counts();
         self.notify(tenant.claimed.shared_issuer(), TenantEventKind::Proven);
-        self.end(gone);
+        self.end(evicted);
     }
 
     pub(super) fn after_fetch(&self, work: Weak<dyn AfterFetch>) {
@@ -225,25 +235,28 @@ impl Registry {
         }
         let admitted = table.admit(claimed.issuer(), now);
         admitted.map_err(|TooManyTenants| Negative::Failed(TenantError::TooManyTenants))?;
-        let tenant = self.start(claimed, settings);
-        let gone = table.add(Arc::clone(claimed.shared_issuer()), Arc::clone(&tenant), now, jitter);
-        self.publish(tenants(&gone), Some(&tenant));
+        let earlier = table.stored_record(claimed.issuer());
+        let tenant = self.start(claimed, settings, earlier);
+        let evicted = table.add(Arc::clone(claimed.shared_issuer()), Arc::clone(&tenant), now, jitter);
+        self.publish(tenants(&evicted), Some(&tenant));
         drop(table);
         self.record_counts();
-        let is_replaced = gone.iter().any(|gone| gone.reason == GoneReason::Replaced);
+        let is_replaced = evicted.iter().any(|evicted| evicted.reason == EvictionReason::Replaced);
         let kind = if is_replaced { TenantEventKind::Replaced } else { TenantEventKind::Added };
         self.notify(claimed.shared_issuer(), kind);
-        self.end(gone);
+        self.end(evicted);
         Ok(())
     }
 
-    /// Removes a tenant, because the application says that it is none.
+    /// Removes a tenant, because the application says that it is none. The caller then removes its stored keys: its key source, which could
+    /// save them again, is closed.
     fn remove_if(&self, name: &str, is_same: impl Fn(&Arc<LiveTenant>) -> bool) -> bool {
         let mut table = self.table();
         if table.get(name).is_some_and(|tenant| !is_same(tenant)) {
             return false;
         }
         let Some(removed) = table.remove(name) else { return false };
+        self.stored_keys.record_removed(name);
         self.publish(removed.iter(), None);
         drop(table);
         self.record_counts();
@@ -253,13 +266,19 @@ impl Registry {
     }
 
     /// Starts to fetch the keys of a tenant.
-    fn start(&self, claimed: &ClaimedIssuer, settings: ResolvedTenant) -> Arc<LiveTenant> {
+    fn start(
+        &self,
+        claimed: &ClaimedIssuer,
+        settings: ResolvedTenant,
+        earlier: Option<StoredRecord>,
+    ) -> Arc<LiveTenant> {
         let parts = &self.parts;
+        let stored_record = self.stored_keys.stored_record(claimed.issuer(), earlier);
         let keys = match settings.issuer.keys.clone() {
             IssuerKeys::Static(table) => KeyRing::fixed(table),
             IssuerKeys::SecretSource(secrets) => KeyRing::secrets(secrets),
             IssuerKeys::Remote { origin, initial_keys } => {
-                let imports = self.imports(claimed, initial_keys);
+                let imports = self.imports(claimed, initial_keys, stored_record);
                 let (refresh, fetch, clock) =
                     (parts.refresh.clone(), Arc::clone(&parts.fetch), Arc::clone(&parts.clock));
                 let source = KeySource::build(origin, &settings.issuer.algorithms, refresh, fetch, clock, imports);
@@ -277,43 +296,24 @@ impl Registry {
             introspection: None,
             shared_source: None,
         };
-        Arc::new(LiveTenant::new(parts.group, claimed.clone(), settings, issuer, parts.clock.monotonic()))
+        Arc::new(LiveTenant::new(
+            parts.group,
+            claimed.clone(),
+            settings,
+            issuer,
+            stored_record,
+            parts.clock.monotonic(),
+        ))
     }
 
-    fn imports(&self, claimed: &ClaimedIssuer, initial_keys: Option<KeyTable>) -> Imports {
-        let is_removed = self.removed.contains(claimed.issuer(), self.parts.clock.monotonic());
+    fn imports(&self, claimed: &ClaimedIssuer, initial_keys: Option<KeyTable>, stored_record: StoredRecord) -> Imports {
+        let name = claimed.shared_issuer();
         Imports {
             initial_keys,
-            key_store: self.parts.key_store.clone(),
-            tenant: Some(TenantImports {
-                group: Arc::from(&*self.parts.policy.label),
-                name: Arc::clone(claimed.shared_issuer()),
-                stored_record: if is_removed { StoredRecord::MayBeForeign } else { StoredRecord::Own },
-            }),
-            blocked: self.blocked.of(claimed.shared_issuer()),
+            key_store: self.stored_keys.store(),
+            tenant: Some(self.stored_keys.imports(name, &self.parts.policy.label, stored_record)),
+            blocked: self.blocked.of(name),
         }
-    }
-
-    /// Ends the use of the stored keys of a tenant that was removed: the next one with its name may be another one.
-    fn forget_stored_keys(&self, name: &Arc<str>) {
-        if self.parts.key_store.is_some() {
-            self.removed.record(name, self.parts.clock.monotonic());
-            let issuer = Arc::clone(name);
-            self.remove_stored_keys(name, move |error| {
-                telemetry::jwks_key_store_failed(&issuer, KeyStoreOperation::Remove.name(), error.name());
-            });
-        }
-    }
-
-    fn remove_stored_keys(&self, name: &Arc<str>, on_error: impl FnOnce(KeyStoreError) + Send + 'static) {
-        let Some(store) = self.parts.key_store.clone() else { return };
-        let runtime = Handle::try_current().ok().or_else(|| self.runtime.get().cloned());
-        let Some(runtime) = runtime else { return };
-        let (group, name, clock) =
-            (Arc::from(&*self.parts.policy.label), Arc::clone(name), Arc::clone(&self.parts.clock));
-        runtime.spawn(async move {
-            jwks::remove_tenant(&*store, &name, group, &*clock).await.unwrap_or_else(on_error);
-        });
     }
 
     /// Publishes the tenants in use to requests. The caller holds the lock of the table, so that no other change is lost.
@@ -330,15 +330,15 @@ impl Registry {
     }
 
     /// Ends the use of tenants that are no longer in the table.
-    fn end(&self, gone: Vec<Gone<Arc<LiveTenant>>>) {
-        for Gone { tenant, reason } in gone {
+    fn end(&self, evicted: Vec<Evicted<Arc<LiveTenant>>>) {
+        for Evicted { tenant, reason } in evicted {
             tenant.end(End::Dropped);
             let kind = match reason {
-                GoneReason::Displaced => TenantEventKind::Displaced,
-                GoneReason::Idle => TenantEventKind::Idle,
-                GoneReason::Expired => TenantEventKind::Expired,
+                EvictionReason::Displaced => TenantEventKind::Displaced,
+                EvictionReason::Idle => TenantEventKind::Idle,
+                EvictionReason::Expired => TenantEventKind::Expired,
                 // The addition is reported.
-                GoneReason::Replaced => continue,
+                EvictionReason::Replaced => continue,
             };
             self.notify(tenant.claimed.shared_issuer(), kind);
         }
@@ -393,6 +393,6 @@ impl Drop for Registry {
     }
 }
 
-fn tenants(gone: &[Gone<Arc<LiveTenant>>]) -> impl Iterator<Item = &Arc<LiveTenant>> {
-    gone.iter().map(|gone| &gone.tenant)
+fn tenants(evicted: &[Evicted<Arc<LiveTenant>>]) -> impl Iterator<Item = &Arc<LiveTenant>> {
+    evicted.iter().map(|evicted| &evicted.tenant)
 }

@@ -1,7 +1,8 @@
-//! `RemovedNames`: the names of tenants that were removed a short time ago.
+//! `RemovedNames`: the names of tenants that were removed, or not known, a short time ago.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Monotonic;
@@ -13,38 +14,44 @@ use crate::defaults;
 ///
 /// The record of a removed tenant is removed from the key store, but that may fail or take a while, and another tenant may have the same
 /// name meanwhile. Until the keys in the record have expired, the record is not loaded.
+///
+/// Only a keyed hash of each name is stored. Two names with the same hash are harmless: one more record is not loaded.
 #[derive(Debug)]
 pub(super) struct RemovedNames {
     /// How long stored keys may be used; `None` if they do not expire.
     max_age: Option<Duration>,
+    hasher: RandomState,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    removed_at: HashMap<Arc<str>, Monotonic>,
+    removed_at: HashMap<u64, Monotonic>,
     /// When there were too many names. All that were removed until then may be forgotten.
     all_removed_at: Option<Monotonic>,
 }
 
 impl RemovedNames {
     pub(super) fn new(max_age: Option<Duration>) -> Self {
-        Self { max_age, inner: Mutex::default() }
+        Self { max_age, hasher: RandomState::new(), inner: Mutex::default() }
     }
 
-    pub(super) fn record(&self, name: &Arc<str>, now: Monotonic) {
+    pub(super) fn record(&self, name: &str, now: Monotonic) {
+        let name = self.hasher.hash_one(name);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.removed_at.retain(|_, at| self.is_recent(*at, now));
+        if inner.removed_at.len() >= defaults::MAX_REMOVED_TENANTS {
+            inner.removed_at.retain(|_, at| self.is_recent(*at, now));
+        }
         if inner.removed_at.len() >= defaults::MAX_REMOVED_TENANTS {
             inner.removed_at.clear();
             inner.all_removed_at = Some(now);
         }
-        inner.removed_at.insert(Arc::clone(name), now);
+        inner.removed_at.insert(name, now);
     }
 
     pub(super) fn contains(&self, name: &str, now: Monotonic) -> bool {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let removed_at = inner.removed_at.get(name).copied();
+        let removed_at = inner.removed_at.get(&self.hasher.hash_one(name)).copied();
         removed_at.max(inner.all_removed_at).is_some_and(|at| self.is_recent(at, now))
     }
 
@@ -64,11 +71,11 @@ mod tests {
     #[test]
     fn contains_a_name_until_stored_keys_have_expired() {
         let names = RemovedNames::new(Some(Duration::from_secs(10)));
-        names.record(&Arc::from("a"), at(5));
+        names.record("a", at(5));
         assert_eq!([5, 15, 16].map(|now| names.contains("a", at(now))), [true, true, false]);
         assert!(!names.contains("b", at(5)));
         let forever = RemovedNames::new(None);
-        forever.record(&Arc::from("a"), at(5));
+        forever.record("a", at(5));
         assert!(forever.contains("a", at(1_000_000)));
     }
 
@@ -77,11 +84,11 @@ mod tests {
     fn limits_the_number_of_names() {
         let names = RemovedNames::new(Some(Duration::from_secs(10)));
         let record = |count: usize, now| {
-            (0..count).for_each(|number| names.record(&Arc::from(number.to_string()), now));
+            (0..count).for_each(|number| names.record(&number.to_string(), now));
         };
         record(defaults::MAX_REMOVED_TENANTS, at(0));
         assert!(!names.contains("other", at(0)));
-        names.record(&Arc::from("a"), at(5));
+        names.record("a", at(5));
         assert!(names.contains("other", at(15)) && names.contains("0", at(15)));
         assert!(!names.contains("other", at(16)) && !names.contains("0", at(16)));
         // Names that have expired make room.

@@ -41,7 +41,7 @@ fn start_or_join(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -> Joined {
     if registry.published.load().contains_key(claimed.issuer()) {
         return Joined::Ended(Ok(()));
     }
-    if let Some(error) = registry.memory.find(claimed.issuer(), registry.parts.clock.monotonic()) {
+    if let Some(error) = registry.negative_cache.find(claimed.issuer(), registry.parts.clock.monotonic()) {
         return Joined::Ended(Err(error));
     }
     if calls.len() >= defaults::MAX_TENANT_CALLS {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::config::{ClaimedIssuer, ResolvedTenant};
+use crate::jwks::StoredRecord;
 use crate::request::Host;
 use crate::validator::IssuerState;
-use crate::validator::tenants::table::LastUse;
+use crate::validator::tenants::table::TableTenant;
 
 /// A tenant with its keys. The token cache and waiting requests share it.
 ///
@@ -23,6 +24,7 @@ pub(in crate::validator) struct LiveTenant {
     pub(super) claimed: ClaimedIssuer,
     pub(super) settings: ResolvedTenant,
     pub(super) issuer: IssuerState,
+    stored_record: StoredRecord,
     /// [`IN_USE`], or how the use has ended.
     state: AtomicU8,
     is_proven: AtomicBool,
@@ -45,6 +47,7 @@ impl LiveTenant {
         claimed: ClaimedIssuer,
         settings: ResolvedTenant,
         issuer: IssuerState,
+        stored_record: StoredRecord,
         now: Monotonic,
     ) -> Self {
         Self {
@@ -52,6 +55,7 @@ impl LiveTenant {
             claimed,
             settings,
             issuer,
+            stored_record,
             state: AtomicU8::new(IN_USE),
             is_proven: AtomicBool::new(false),
             last_use: AtomicU64::new(now.since_origin().as_secs()),
@@ -112,9 +116,13 @@ impl LiveTenant {
     }
 }
 
-impl LastUse for Arc<LiveTenant> {
+impl TableTenant for Arc<LiveTenant> {
     fn last_use(&self) -> Monotonic {
         Monotonic::from_origin(Duration::from_secs(self.last_use.load(Ordering::Relaxed)))
+    }
+
+    fn stored_record(&self) -> StoredRecord {
+        self.stored_record
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use self::limiter::Limiter;
 use crate::clock::Monotonic;
 use crate::defaults;
-use crate::jwks::{Jitter, doubled};
+use crate::jwks::{Jitter, StoredRecord, doubled};
 
 /// The tenants of one rule, by `iss`.
 ///
@@ -24,7 +24,10 @@ use crate::jwks::{Jitter, doubled};
 pub(super) struct Table<T> {
     limits: Limits,
     entries: HashMap<Arc<str>, Entry<T>>,
+    /// Limits new tenants.
     limiter: Limiter,
+    /// Limits idle tenants that are looked up again.
+    return_limiter: Limiter,
 }
 
 /// The limits of a table.
@@ -37,9 +40,13 @@ pub(super) struct Limits {
     pub(super) new_per_second: u32,
 }
 
-/// Something that knows when a request used it last.
-pub(super) trait LastUse {
+/// What the table must know about a tenant.
+pub(super) trait TableTenant {
+    /// Returns when a request used it last.
     fn last_use(&self) -> Monotonic;
+
+    /// Returns whether the stored record with its name was its own when it was added.
+    fn stored_record(&self) -> StoredRecord;
 }
 
 struct Entry<T> {
@@ -56,10 +63,18 @@ struct Entry<T> {
 enum State<T> {
     Unproven(T),
     Proven(T),
+    /// An idle tenant that was looked up again, and whose keys have not verified a token since.
+    Returned(T, Idle),
     /// A proven tenant without requests. Its keys are not fetched.
-    Idle {
-        last_use: Monotonic,
-    },
+    Idle(Idle),
+}
+
+/// What is known about a tenant that is, or was, idle.
+#[derive(Clone, Copy)]
+struct Idle {
+    /// When its keys verified a token last.
+    last_use: Monotonic,
+    stored_record: StoredRecord,
 }
 
 /// The numbers of tenants by state.
@@ -72,13 +87,13 @@ pub(in crate::validator) struct Counts {
 
 /// A tenant that is no longer in the table.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gone<T> {
+pub(super) struct Evicted<T> {
     pub(super) tenant: T,
-    pub(super) reason: GoneReason,
+    pub(super) reason: EvictionReason,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GoneReason {
+pub(super) enum EvictionReason {
     /// Another tenant needed the room.
     Displaced,
     /// The resolver returned other settings.
@@ -103,9 +118,15 @@ impl Limits {
     }
 }
 
-impl<T: LastUse> Table<T> {
+impl<T: TableTenant> Table<T> {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, entries: HashMap::new(), limiter: Limiter::new(limits.new_per_second) }
+        let returns = limits.new_per_second.saturating_mul(defaults::RETURNING_TENANT_FACTOR);
+        Self {
+            limits,
+            entries: HashMap::new(),
+            limiter: Limiter::new(limits.new_per_second),
+            return_limiter: Limiter::new(returns),
+        }
     }
 
     /// Returns the tenant of an `iss`, unless it is idle.
@@ -123,31 +144,52 @@ impl<T: LastUse> Table<T> {
         for entry in self.entries.values() {
             let count = match entry.state {
                 State::Unproven(_) => &mut counts.unproven,
-                State::Proven(_) => &mut counts.proven,
-                State::Idle { .. } => &mut counts.idle,
+                State::Proven(_) | State::Returned(..) => &mut counts.proven,
+                State::Idle(_) => &mut counts.idle,
             };
             *count = count.saturating_add(1);
         }
         counts
     }
 
-    /// Counts one tenant that is about to be added, unless it is known: then it has a place already, also if it is idle.
-    pub(super) fn admit(&mut self, name: &str, now: Monotonic) -> Result<(), TooManyTenants> {
-        if self.entries.contains_key(name) || self.limiter.admits(now) { Ok(()) } else { Err(TooManyTenants) }
+    /// Returns whether the stored record is that of the tenant with this name; `None` if it is not known.
+    pub(super) fn stored_record(&self, name: &str) -> Option<StoredRecord> {
+        match &self.entries.get(name)?.state {
+            State::Unproven(tenant) | State::Proven(tenant) | State::Returned(tenant, _) => {
+                Some(tenant.stored_record())
+            }
+            State::Idle(idle) => Some(idle.stored_record),
+        }
     }
 
-    /// Adds a tenant that the resolver has returned, or replaces the one with this name. Returns the tenants that are gone.
-    pub(super) fn add(&mut self, name: Arc<str>, tenant: T, now: Monotonic, jitter: Jitter) -> Vec<Gone<T>> {
-        let earlier = self.entries.remove(&name);
-        let is_proven = matches!(earlier, Some(Entry { state: State::Proven(_) | State::Idle { .. }, .. }));
-        let mut gone = Vec::new();
-        if let Some(tenant) = earlier.and_then(|earlier| earlier.state.into_tenant()) {
-            gone.push(Gone { tenant, reason: GoneReason::Replaced });
+    /// Counts one tenant that is about to be added, unless it is in use. More idle tenants than new ones may be added in one second.
+    pub(super) fn admit(&mut self, name: &str, now: Monotonic) -> Result<(), TooManyTenants> {
+        let limiter = match self.entries.get(name).map(|entry| &entry.state) {
+            None => &mut self.limiter,
+            Some(State::Idle(_)) => &mut self.return_limiter,
+            Some(_) => return Ok(()),
+        };
+        if limiter.admits(now) { Ok(()) } else { Err(TooManyTenants) }
+    }
+
+    /// Adds a tenant that the resolver has returned, or replaces the one with this name. Returns the tenants that are evicted.
+    pub(super) fn add(&mut self, name: Arc<str>, tenant: T, now: Monotonic, jitter: Jitter) -> Vec<Evicted<T>> {
+        let (state, replaced) = match self.entries.remove(&name).map(|earlier| earlier.state) {
+            None => (State::Unproven(tenant), None),
+            Some(State::Unproven(earlier)) => (State::Unproven(tenant), Some(earlier)),
+            Some(State::Proven(earlier)) => (State::Proven(tenant), Some(earlier)),
+            Some(State::Returned(earlier, idle)) => (State::Returned(tenant, idle), Some(earlier)),
+            Some(State::Idle(idle)) => (State::Returned(tenant, idle), None),
+        };
+        let mut evicted: Vec<_> =
+            replaced.into_iter().map(|tenant| Evicted { tenant, reason: EvictionReason::Replaced }).collect();
+        match state {
+            State::Unproven(_) if self.counts().unproven >= self.limits.unproven => {
+                evicted.extend(self.displace(|state| matches!(state, State::Unproven(_)), |entry| entry.added_at));
+            }
+            State::Returned(..) => evicted.extend(self.displace_returned()),
+            _ => {}
         }
-        if !is_proven && self.counts().unproven >= self.limits.unproven {
-            gone.extend(self.displace(|state| matches!(state, State::Unproven(_)), |entry| entry.added_at));
-        }
-        let state = if is_proven { State::Proven(tenant) } else { State::Unproven(tenant) };
         let entry = Entry {
             state,
             added_at: now,
@@ -157,30 +199,37 @@ impl<T: LastUse> Table<T> {
             is_renewing: false,
         };
         self.entries.insert(name, entry);
-        gone
+        evicted
     }
 
-    /// Records that the keys of a tenant have verified a token. Returns `None` if it is not unproven, else the tenants that are gone.
-    pub(super) fn prove(&mut self, name: &str, is_same: impl Fn(&T) -> bool) -> Option<Vec<Gone<T>>> {
-        let entry = self.entries.get(name)?;
-        match &entry.state {
+    /// Records that the keys of a tenant have verified a token. Returns `None` if it is not unproven, else the tenants that are evicted.
+    pub(super) fn prove(&mut self, name: &str, is_same: impl Fn(&T) -> bool) -> Option<Vec<Evicted<T>>> {
+        match &self.entries.get(name)?.state {
             State::Unproven(tenant) if is_same(tenant) => {}
+            State::Returned(tenant, _) if is_same(tenant) => {
+                self.mark_proven(name);
+                return None;
+            }
             _ => return None,
         }
         let Counts { proven, idle, .. } = self.counts();
-        let mut gone = Vec::new();
+        let mut evicted = Vec::new();
         if proven.saturating_add(idle) >= self.limits.proven {
             let is_proven = |state: &State<T>| !matches!(state, State::Unproven(_));
-            gone.extend(self.displace(is_proven, |entry| entry.state.last_use()));
+            evicted.extend(self.displace(is_proven, |entry| entry.state.last_use()));
         }
+        self.mark_proven(name);
+        Some(evicted)
+    }
+
+    fn mark_proven(&mut self, name: &str) {
         if let Some((name, mut entry)) = self.entries.remove_entry(name) {
             entry.state = match entry.state {
-                State::Unproven(tenant) => State::Proven(tenant),
+                State::Unproven(tenant) | State::Returned(tenant, _) => State::Proven(tenant),
                 state => state,
             };
             self.entries.insert(name, entry);
         }
-        Some(gone)
     }
 
     /// Removes a tenant. Returns `None` if it is not known, and `Some(None)` if it is idle.
@@ -226,30 +275,31 @@ impl<T: LastUse> Table<T> {
     }
 
     /// Removes what was not used, and what was not confirmed, for too long.
-    pub(super) fn sweep(&mut self, now: Monotonic) -> Vec<Gone<T>> {
+    pub(super) fn sweep(&mut self, now: Monotonic) -> Vec<Evicted<T>> {
         let is_over = |since: Monotonic, limit: Duration| now.saturating_since(since) >= limit;
-        let mut gone = Vec::new();
+        let mut evicted = Vec::new();
         self.entries.retain(|_, entry| {
-            let last_use = entry.state.last_use();
+            let idle = entry.state.to_idle();
+            let is_unused = match entry.state {
+                State::Returned(..) => is_over(entry.added_at, defaults::RETURNED_TENANT_LIMIT),
+                _ => is_over(idle.last_use, defaults::TENANT_IDLE),
+            };
             let reason = if is_over(entry.confirmed_at, defaults::TENANT_MAX_STALE) {
-                GoneReason::Expired
-            } else if is_over(last_use, defaults::TENANT_IDLE) {
-                GoneReason::Idle
+                EvictionReason::Expired
+            } else if is_unused {
+                EvictionReason::Idle
             } else {
                 return true;
             };
             let is_retained = match entry.state {
                 State::Unproven(_) => false,
                 State::Proven(_) => true,
-                State::Idle { .. } => !is_over(last_use, defaults::TENANT_FORGOTTEN),
+                State::Returned(..) | State::Idle(_) => !is_over(idle.last_use, defaults::TENANT_FORGOTTEN),
             };
-            if let Some(tenant) = mem::replace(&mut entry.state, State::Idle { last_use }).into_tenant() {
-                gone.push(Gone { tenant, reason });
-                entry.is_renewing = false;
-            }
+            evicted.extend(entry.make_idle(idle).map(|tenant| Evicted { tenant, reason }));
             is_retained
         });
-        gone
+        evicted
     }
 
     /// Returns the time of the next call of the resolver.
@@ -262,14 +312,26 @@ impl<T: LastUse> Table<T> {
         &mut self,
         is_candidate: impl Fn(&State<T>) -> bool,
         key: impl Fn(&Entry<T>) -> Monotonic,
-    ) -> Option<Gone<T>> {
+    ) -> Option<Evicted<T>> {
         let candidates = self.entries.iter().filter(|(_, entry)| is_candidate(&entry.state));
         let name = Arc::clone(candidates.min_by_key(|(_, entry)| key(entry))?.0);
         let tenant = self.entries.remove(&name)?.state.into_tenant()?;
-        Some(Gone { tenant, reason: GoneReason::Displaced })
+        Some(Evicted { tenant, reason: EvictionReason::Displaced })
     }
 
-    /// Returns the entry of a tenant whose renewal has ended, unless it is gone or replaced.
+    /// Makes room for one that has returned: the oldest other one is idle again if there are too many.
+    fn displace_returned(&mut self) -> Option<Evicted<T>> {
+        let returned = self.entries.values_mut().filter(|entry| matches!(entry.state, State::Returned(..)));
+        let returned: Vec<_> = returned.collect();
+        if returned.len() < self.limits.unproven {
+            return None;
+        }
+        let oldest = returned.into_iter().min_by_key(|entry| entry.added_at)?;
+        let idle = oldest.state.to_idle();
+        oldest.make_idle(idle).map(|tenant| Evicted { tenant, reason: EvictionReason::Displaced })
+    }
+
+    /// Returns the entry of a tenant whose renewal has ended, unless it is evicted or replaced.
     fn renewed(&mut self, name: &str, is_same: impl Fn(&T) -> bool) -> Option<&mut Entry<T>> {
         let entry = self.entries.get_mut(name)?;
         if !entry.state.tenant().is_some_and(is_same) {
@@ -284,30 +346,44 @@ impl<T> Entry<T> {
     fn is_renewable(&self) -> bool {
         !self.is_renewing && self.state.tenant().is_some()
     }
+
+    /// Ends the use of a tenant, and returns it.
+    fn make_idle(&mut self, idle: Idle) -> Option<T> {
+        let tenant = mem::replace(&mut self.state, State::Idle(idle)).into_tenant()?;
+        self.is_renewing = false;
+        Some(tenant)
+    }
 }
 
 impl<T> State<T> {
     fn tenant(&self) -> Option<&T> {
         match self {
-            Self::Unproven(tenant) | Self::Proven(tenant) => Some(tenant),
-            Self::Idle { .. } => None,
+            Self::Unproven(tenant) | Self::Proven(tenant) | Self::Returned(tenant, _) => Some(tenant),
+            Self::Idle(_) => None,
         }
     }
 
     fn into_tenant(self) -> Option<T> {
         match self {
-            Self::Unproven(tenant) | Self::Proven(tenant) => Some(tenant),
-            Self::Idle { .. } => None,
+            Self::Unproven(tenant) | Self::Proven(tenant) | Self::Returned(tenant, _) => Some(tenant),
+            Self::Idle(_) => None,
         }
     }
 }
 
-impl<T: LastUse> State<T> {
-    fn last_use(&self) -> Monotonic {
+impl<T: TableTenant> State<T> {
+    /// Returns what is known about the tenant when it is idle.
+    fn to_idle(&self) -> Idle {
         match self {
-            Self::Unproven(tenant) | Self::Proven(tenant) => tenant.last_use(),
-            Self::Idle { last_use } => *last_use,
+            Self::Unproven(tenant) | Self::Proven(tenant) => {
+                Idle { last_use: tenant.last_use(), stored_record: tenant.stored_record() }
+            }
+            Self::Returned(_, idle) | Self::Idle(idle) => *idle,
         }
+    }
+
+    fn last_use(&self) -> Monotonic {
+        self.to_idle().last_use
     }
 }
 

@@ -11,9 +11,13 @@ struct Used {
     at: u64,
 }
 
-impl LastUse for Used {
+impl TableTenant for Used {
     fn last_use(&self) -> Monotonic {
         at(self.at)
+    }
+
+    fn stored_record(&self) -> StoredRecord {
+        StoredRecord::Own
     }
 }
 
@@ -25,14 +29,14 @@ fn table(max: usize) -> Table<Used> {
     Table::new(Limits { proven: max, unproven: max.div_ceil(8), new_per_second: 10 })
 }
 
-fn add(table: &mut Table<Used>, serial: u32, now: u64) -> Vec<(u32, GoneReason)> {
-    let gone = table.add(name(serial), Used { serial, at: now }, at(now), Jitter(0));
-    gone.into_iter().map(|gone| (gone.tenant.serial, gone.reason)).collect()
+fn add(table: &mut Table<Used>, serial: u32, now: u64) -> Vec<(u32, EvictionReason)> {
+    let evicted = table.add(name(serial), Used { serial, at: now }, at(now), Jitter(0));
+    evicted.into_iter().map(|evicted| (evicted.tenant.serial, evicted.reason)).collect()
 }
 
-fn prove(table: &mut Table<Used>, serial: u32) -> Option<Vec<(u32, GoneReason)>> {
-    let gone = table.prove(&name(serial), |tenant| tenant.serial == serial)?;
-    Some(gone.into_iter().map(|gone| (gone.tenant.serial, gone.reason)).collect())
+fn prove(table: &mut Table<Used>, serial: u32) -> Option<Vec<(u32, EvictionReason)>> {
+    let evicted = table.prove(&name(serial), |tenant| tenant.serial == serial)?;
+    Some(evicted.into_iter().map(|evicted| (evicted.tenant.serial, evicted.reason)).collect())
 }
 
 fn name(serial: u32) -> Arc<str> {
@@ -59,10 +63,10 @@ fn unproven_tenants_displace_only_the_oldest_unproven_one() {
     }
     assert_eq!(add(&mut table, 10, 1), []);
     assert_eq!(add(&mut table, 11, 2), []);
-    assert_eq!(add(&mut table, 12, 3), [(10, GoneReason::Displaced)]);
+    assert_eq!(add(&mut table, 12, 3), [(10, EvictionReason::Displaced)]);
     for flood in 100..10_100 {
-        let gone = add(&mut table, flood, 4);
-        assert!(matches!(&*gone, [(displaced, GoneReason::Displaced)] if *displaced >= 11), "{gone:?}");
+        let evicted = add(&mut table, flood, 4);
+        assert!(matches!(&*evicted, [(displaced, EvictionReason::Displaced)] if *displaced >= 11), "{evicted:?}");
     }
     assert_eq!(table.counts(), counts(4, 2, 0));
     assert!((0..4).all(|proven| table.get(&name(proven)).is_some()));
@@ -77,7 +81,7 @@ fn a_proven_tenant_displaces_the_one_that_was_not_used_for_the_longest_time() {
     }
     add(&mut table, 4, 40);
     assert_eq!(table.counts(), counts(3, 1, 0), "an unproven one has its own room");
-    assert_eq!(prove(&mut table, 4), Some(vec![(2, GoneReason::Displaced)]));
+    assert_eq!(prove(&mut table, 4), Some(vec![(2, EvictionReason::Displaced)]));
     assert_eq!(table.counts(), counts(3, 0, 0));
     assert_eq!(prove(&mut table, 4), None, "it is proven already");
     assert_eq!(prove(&mut table, 2), None, "it is gone");
@@ -99,8 +103,8 @@ fn a_tenant_with_other_settings_replaces_the_earlier_one_and_stays_proven() {
     let mut table = table(8);
     add(&mut table, 1, 0);
     prove(&mut table, 1);
-    let gone = table.add(name(1), Used { serial: 2, at: 5 }, at(5), Jitter(0));
-    assert_eq!(gone, [Gone { tenant: Used { serial: 1, at: 0 }, reason: GoneReason::Replaced }]);
+    let evicted = table.add(name(1), Used { serial: 2, at: 5 }, at(5), Jitter(0));
+    assert_eq!(evicted, [Evicted { tenant: Used { serial: 1, at: 0 }, reason: EvictionReason::Replaced }]);
     assert_eq!(table.counts(), counts(1, 0, 0));
 }
 
@@ -175,7 +179,7 @@ fn retries_a_failed_renewal_after_a_growing_pause() {
 }
 
 #[test]
-fn an_unused_tenant_rests_after_an_hour_and_is_forgotten_after_a_day() {
+fn an_unused_tenant_is_idle_after_an_hour_and_is_dropped_after_a_day() {
     let mut table = table(16);
     for serial in [1, 2] {
         add(&mut table, serial, 0);
@@ -185,15 +189,57 @@ fn an_unused_tenant_rests_after_an_hour_and_is_forgotten_after_a_day() {
         table.confirm(&name(serial), |_| true, at(3_000), Jitter(0));
     }
     assert_eq!(table.sweep(at(3_599)), []);
-    let mut gone: Vec<_> = table.sweep(at(3_600)).into_iter().map(|gone| (gone.tenant.serial, gone.reason)).collect();
-    gone.sort_by_key(|(serial, _)| *serial);
-    assert_eq!(gone, [(1, GoneReason::Idle), (2, GoneReason::Idle)]);
+    let mut evicted: Vec<_> =
+        table.sweep(at(3_600)).into_iter().map(|evicted| (evicted.tenant.serial, evicted.reason)).collect();
+    evicted.sort_by_key(|(serial, _)| *serial);
+    assert_eq!(evicted, [(1, EvictionReason::Idle), (2, EvictionReason::Idle)]);
     assert_eq!((table.counts(), table.get(&name(1))), (counts(0, 0, 1), None));
     assert_eq!(table.next_renewal(), None, "an idle tenant is not looked up");
     assert_eq!(table.sweep(at(86_399)), []);
     assert_eq!(table.counts(), counts(0, 0, 1));
     assert_eq!(add(&mut table, 1, 86_399), []);
     assert_eq!(table.counts(), counts(1, 0, 0), "it returns as a proven one");
+}
+
+/// Anyone can name an idle tenant in a token, so its return does not count as a use.
+#[test]
+fn a_tenant_that_returns_is_idle_again_after_five_minutes_unless_its_keys_verify_a_token() {
+    for is_verified in [false, true] {
+        let mut table = table(8);
+        add(&mut table, 1, 0);
+        prove(&mut table, 1);
+        table.sweep(at(3_600));
+        assert_eq!(add(&mut table, 1, 80_000), []);
+        assert_eq!(table.counts(), counts(1, 0, 0));
+        if is_verified {
+            assert_eq!(prove(&mut table, 1), None, "it was proven before");
+        }
+        assert_eq!(table.sweep(at(80_299)), []);
+        let swept: Vec<_> = table.sweep(at(80_300)).into_iter().map(|evicted| evicted.reason).collect();
+        assert_eq!(swept, if is_verified { vec![] } else { vec![EvictionReason::Idle] });
+        table.confirm(&name(1), |_| true, at(83_000), Jitter(0));
+        table.sweep(at(86_400));
+        // Its keys verified a token last at 0 or at 80,000 s.
+        assert_eq!(table.counts(), if is_verified { counts(0, 0, 1) } else { counts(0, 0, 0) });
+    }
+}
+
+#[test]
+fn limits_the_tenants_that_return() {
+    let mut table = table(800);
+    for serial in 0..800 {
+        add(&mut table, serial, 0);
+        prove(&mut table, serial);
+    }
+    assert_eq!(table.sweep(at(3_600)).len(), 800);
+    let admitted: Vec<_> = (0..800).filter(|serial| table.admit(&name(*serial), at(4_000)).is_ok()).collect();
+    assert_eq!(admitted.len(), 100, "ten times as many as new ones");
+    assert_eq!(table.admit(&name(900), at(4_000)), Ok(()), "a new one");
+    for serial in admitted {
+        assert_eq!(add(&mut table, serial, if serial == 0 { 3_999 } else { 4_000 }), []);
+    }
+    assert_eq!(add(&mut table, 200, 4_001), [(0, EvictionReason::Displaced)], "the oldest");
+    assert_eq!(table.counts(), counts(100, 0, 700), "the displaced one is idle again");
 }
 
 #[test]
@@ -211,8 +257,8 @@ fn a_tenant_that_nobody_confirms_expires_after_an_hour() {
     let mut table = table(8);
     table.add(name(1), Used { serial: 1, at: 10_000 }, at(0), Jitter(0));
     assert_eq!(table.sweep(at(3_599)), []);
-    let gone: Vec<_> = table.sweep(at(3_600)).into_iter().map(|gone| gone.reason).collect();
-    assert_eq!(gone, [GoneReason::Expired]);
+    let evicted: Vec<_> = table.sweep(at(3_600)).into_iter().map(|evicted| evicted.reason).collect();
+    assert_eq!(evicted, [EvictionReason::Expired]);
 }
 
 #[test]
@@ -250,14 +296,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// In any order of steps, the limits hold, nothing is reported as gone that is in use, and every tenant in use is due within five
+    /// In any order of steps, the limits hold, nothing is reported as evicted that is in use, and every tenant in use is due within five
     /// minutes.
     #[test]
     fn holds_its_limits_in_any_order(steps in proptest::collection::vec(step(), 1..200)) {
         let mut table = table(16);
         let mut now = 0_u64;
         for step in steps {
-            let gone = match step {
+            let evicted = match step {
                 Step::Add(serial) => table.add(name(serial), Used { serial, at: now }, at(now), Jitter(7)),
                 Step::Prove(serial) => table.prove(&name(serial), |_| true).unwrap_or_default(),
                 Step::Remove(serial) => {
@@ -278,9 +324,9 @@ proptest! {
             };
             let Counts { proven, unproven, idle } = table.counts();
             prop_assert!(proven.saturating_add(idle) <= 16 && unproven <= 2, "{:?}", table.counts());
-            for gone in gone {
-                let current = table.get(&name(gone.tenant.serial));
-                prop_assert!(gone.reason == GoneReason::Replaced || current.is_none());
+            for evicted in evicted {
+                let current = table.get(&name(evicted.tenant.serial));
+                prop_assert!(evicted.reason == EvictionReason::Replaced || current.is_none());
             }
             let names: BTreeSet<_> = table.names().cloned().collect();
             prop_assert_eq!(names.len(), proven.saturating_add(unproven));
