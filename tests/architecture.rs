@@ -20,7 +20,7 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     (&["reqwest::"], &["fetch/reqwest.rs"]),
     (&["aws_lc_rs::"], &["keys/", "testing/"]),
     (&["jsonwebtoken_12::"], &["keys/interop.rs"]),
-    (&["moka::"], &["jwks/absent_kids.rs", "introspection/memory.rs", "validator/tenants/memory.rs"]),
+    (&["moka::"], &["jwks/absent_kids.rs", "introspection/memory.rs", "validator/tenants/negative_cache.rs"]),
     (&["httpdate::"], &["fetch/"]),
     (&["axum_core::"], &["extract/"]),
     (&["hyper::", "hyper_util::"], &["testing/"]),
