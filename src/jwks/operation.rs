@@ -128,14 +128,15 @@ struct DiscoveryFailure {
     location: Location,
 }
 
-/// Reads the introspection endpoint from the discovery document of an issuer, which is found in the same way as for keys. Returns the
-/// error and the server's `Retry-After`.
+/// Reads the introspection endpoint from the discovery document of an issuer, which is found in the same way as for keys and has the
+/// same limit of bytes: that of `exchange` is for answers. Returns the error and the server's `Retry-After`.
 pub(crate) async fn discover_introspection_endpoint(
     exchange: Exchange,
     policy: Arc<RefreshPolicy>,
     discovery: &Discovery,
 ) -> Result<Endpoint, (RefreshError, Option<Duration>)> {
     let algorithms = Arc::from([]);
+    let exchange = Exchange { max_bytes: policy.max_document_bytes, ..exchange };
     let mut operation = Operation { exchange, policy, algorithms, compromised: Arc::default(), export: Export::Never };
     let found = operation.discover(discovery, DocumentMember::IntrospectionEndpoint, CacheMode::Default).await;
     found.map_err(|Failure { error, retry_after }| (error, retry_after))

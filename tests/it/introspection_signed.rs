@@ -12,7 +12,7 @@ use tower_bearer::fetch::FetchError;
 use tower_bearer::introspection::{
     ClientAuthentication, Introspection, IntrospectionError, IntrospectionRejection, SignedAnswerError,
 };
-use tower_bearer::jwks::SecretSource;
+use tower_bearer::jwks::{RefreshError, SecretSource};
 use tower_bearer::keys::KeySet;
 use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::{Outage, Reply, TestIssuer, TokenBuilder};
@@ -20,7 +20,8 @@ use tower_bearer::{Algorithm, Api, Issuer, Rejection, RejectionKind, Secret, Val
 
 use crate::fixture::{AUDIENCE, NOW};
 use crate::introspection_fixture::{
-    ENDPOINT, INACTIVE, ISSUER, Scripted, TOKEN, active, cause, inactive, introspection, json_reply, reply,
+    ENDPOINT, INACTIVE, ISSUER, Scripted, TOKEN, active, authentication, cause, inactive, introspection, json_reply,
+    reply,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -431,6 +432,40 @@ async fn all_calls_share_the_reading_of_the_discovery_document() {
         }
         assert_eq!(scripted.network.calls_to(DISCOVERY), readings, "{outcome:?}");
     }
+}
+
+/// The limit for answers says nothing about the discovery document.
+#[tokio::test]
+async fn the_limits_of_answers_and_of_the_discovery_document_are_separate() {
+    let large = |bytes: usize| {
+        let document = json!({ "issuer": ISSUER, "introspection_endpoint": ENDPOINT, "x": "x".repeat(bytes) });
+        Reply::json(document.to_string())
+    };
+    let settings = |bytes| Introspection::discovered(authentication()).with_max_answer_bytes(bytes);
+    let too_large = IntrospectionError::Discovery { error: RefreshError::Network { error: FetchError::TooLarge } };
+    for (document, max_answer_bytes, expected) in [
+        (large(2_000), 1_024, Ok(())),
+        (large(250_000), 1_024, Ok(())),
+        (large(262_144), 1_024, Err(too_large)),
+        // A larger limit for answers does not apply to the document, either.
+        (large(262_144), 1 << 20, Err(too_large)),
+        (large(250_000), 1 << 20, Ok(())),
+    ] {
+        let scripted = Scripted::answering(&active(json!({})));
+        scripted.network.always(DISCOVERY, document);
+        let issuer = Issuer::opaque(ISSUER, settings(max_answer_bytes));
+        let validator = scripted.validator_of(Api::new(AUDIENCE, issuer));
+        match expected {
+            Ok(()) => assert_eq!(result(&validator, TOKEN).await, Ok(())),
+            Err(error) => assert_eq!(cause(result(&validator, TOKEN).await), error),
+        }
+    }
+    // The answer still has its own.
+    let scripted = Scripted::answering(&active(json!({ "x": "x".repeat(1_024) })));
+    scripted.network.always(DISCOVERY, large(2_000));
+    let validator = scripted.validator_of(Api::new(AUDIENCE, Issuer::opaque(ISSUER, settings(1_024))));
+    let too_large = IntrospectionError::Network { error: FetchError::TooLarge };
+    assert_eq!(cause(result(&validator, TOKEN).await), too_large);
 }
 
 /// A server of discovery documents that hangs does not stop the calls to a known endpoint.
