@@ -290,6 +290,11 @@ impl Core {
         self.issuers.get(issuer)?.introspection.as_ref()
     }
 
+    /// Returns whether an API with introspection does not ask about a text because its first segment is a JSON object.
+    pub(super) fn counts_as_jwt(&self, token: &[u8]) -> bool {
+        self.issuers.iter().any(|issuer| issuer.introspection.is_some()) && token::has_json_header(token)
+    }
+
     /// Returns the issuer whose server is asked about this token, if it is opaque; `None` for a JWT and for a token
     /// that belongs to no issuer with introspection.
     ///

@@ -197,6 +197,42 @@ async fn a_jwt_is_never_introspected() {
     assert_eq!(scripted.calls(), 0);
 }
 
+/// The explanation does not call such a text opaque, and says why the server was not asked.
+#[tokio::test]
+async fn explains_that_a_text_counts_as_a_jwt() {
+    let server = TestIssuer::named(ISSUER);
+    let scripted = Scripted::answering(&active(json!({})));
+    let opaque = scripted.validator();
+    let keys = || Issuer::static_keys(ISSUER, KeySet::from_jwks(server.jwks()));
+    let local = scripted.validator_of(Api::new(AUDIENCE, keys().with_introspection(introspection())));
+    let without = scripted.validator_of(Api::new(AUDIENCE, keys()));
+    let found = "a first segment that is a JSON object: the text counts as a JWT and is not introspected";
+    let hint = "the first segment is a JSON object, so the text counts as a JWT and is never sent to the introspection \
+                endpoint: was a JWT cut off?";
+    let text = "e30.opaque-rest";
+    let not_a_jwt = Rejection::Token(TokenError::NotAJwt);
+    for validator in [&opaque, &local] {
+        let explained = validator.explain(text).await;
+        assert_eq!(explained.rejection(), Some(&not_a_jwt));
+        let form = explained.findings().iter().find(|finding| finding.check() == "form").expect("a finding");
+        assert_eq!((form.found(), form.hint()), (Some(found), Some(hint)));
+        assert_eq!(validator.hint(text, &not_a_jwt), Some(hint));
+        // The text has three segments, so only the reason to send it nowhere is the same.
+        let broken = validator.explain("e30.opaque.rest").await;
+        let form = broken.findings().iter().find(|finding| finding.check() == "form").expect("a finding");
+        assert_eq!((form.found(), form.hint()), (Some(found), None));
+    }
+    // Without introspection, nothing is sent anyway. A text that is no JWT at all is not said to be one.
+    let general = Some("opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off");
+    for (validator, text) in [(&without, text), (&opaque, "short")] {
+        let explained = validator.explain(text).await;
+        assert_eq!(explained.rejection(), Some(&not_a_jwt));
+        let form = explained.findings().iter().find(|finding| finding.check() == "form").expect("a finding");
+        assert_eq!((form.found(), form.hint()), (None, general));
+    }
+    assert_eq!(scripted.calls(), 0);
+}
+
 #[tokio::test]
 async fn rejects_texts_that_cannot_be_tokens_without_a_call() {
     let scripted = Scripted::answering(&active(json!({})));

@@ -212,7 +212,11 @@ impl<'r> Report<'r> {
     fn parse(&mut self) -> Option<UnverifiedToken<'r>> {
         let parsed = UnverifiedToken::parse(self.token);
         let outcome = parsed.as_ref().map(|_| ()).map_err(|error| Rejection::Token(*error));
-        self.add("form", outcome, |finding| finding.with_expected("a signed JWT: header.payload.signature"));
+        let counts_as_jwt = outcome.is_err() && self.core.counts_as_jwt(self.token.as_bytes());
+        let found = counts_as_jwt
+            .then_some("a first segment that is a JSON object: the text counts as a JWT and is not introspected");
+        let expected = "a signed JWT: header.payload.signature";
+        self.add("form", outcome, |finding| finding.with_expected(expected).with_found(found));
         parsed.ok()
     }
 

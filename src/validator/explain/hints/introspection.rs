@@ -37,6 +37,10 @@ pub(super) const HINTS: &[Hint] = &[
 pub(super) const ONLY_NEGATIVE_ANSWERS: &str = "the server has called no token active yet: may this client introspect tokens of other clients? At Keycloak, it must \
      not be the client that requests the tokens";
 
+/// For a text without three segments that is never introspected, since its first segment is a JSON object.
+pub(super) const COUNTS_AS_JWT: &str = "the first segment is a JSON object, so the text counts as a JWT and is never sent to the introspection endpoint: was a JWT \
+     cut off?";
+
 fn is_unavailable(rejection: &Rejection, is: impl Fn(IntrospectionError) -> bool) -> bool {
     matches!(rejection, Rejection::Introspection(IntrospectionRejection::Unavailable { cause, .. }) if is(*cause))
 }

@@ -23,7 +23,7 @@ use crate::rejection::{IssuerError, PossessionError, Rejection};
 use crate::request::NearMiss;
 use crate::requirement::{RequirementError, UnmetRequirement};
 use crate::telemetry;
-use crate::token::{Claim, UnverifiedToken};
+use crate::token::{Claim, TokenError, UnverifiedToken};
 use crate::validator::{Core, Validator};
 
 impl Rejection {
@@ -102,6 +102,9 @@ impl Core {
             return clients
                 .any(|client| client.has_only_negative_answers())
                 .then_some(introspection::ONLY_NEGATIVE_ANSWERS);
+        }
+        if *rejection == Rejection::Token(TokenError::NotAJwt) && self.counts_as_jwt(token) {
+            return Some(introspection::COUNTS_AS_JWT);
         }
         rejection.hint().or_else(|| {
             let token = self.parse(token)?;
