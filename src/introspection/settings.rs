@@ -102,6 +102,12 @@ impl Introspection {
     /// Asks the `introspection_endpoint` of the issuer's discovery document (RFC 8414 §2), which is found and checked
     /// like the `jwks_uri` of [`Issuer::oidc`](crate::Issuer::oidc). The document is read before the first call and
     /// then once a day.
+    ///
+    /// # Security
+    ///
+    /// Tokens and the credentials of this API are sent to the https URL that the document names, at any host. With
+    /// [`RefreshPolicy::with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts), only at the listed hosts and at
+    /// the host and port of the issuer.
     #[must_use]
     pub fn discovered(authentication: ClientAuthentication) -> Self {
         Self::new(EndpointSetting::Discovered, authentication)

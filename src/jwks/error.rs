@@ -38,8 +38,9 @@ pub enum RefreshError {
     InvalidDiscovery,
     /// The discovery document belongs to another issuer.
     IssuerMismatch,
-    /// `jwks_uri` is not allowed: plain http without [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http), or a host
-    /// that [`with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts) does not list.
+    /// `jwks_uri` or `introspection_endpoint` is not allowed: plain http without
+    /// [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http), or a host that
+    /// [`with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts) does not list.
     JwksUriNotAllowed,
     /// The [`Fetch`](crate::fetch::Fetch) implementation panicked.
     Panic,
@@ -117,7 +118,7 @@ impl fmt::Display for RefreshError {
             Self::InvalidDiscovery => "the discovery document is not a JSON object with issuer and jwks_uri",
             Self::IssuerMismatch => "the discovery document belongs to another issuer",
             Self::JwksUriNotAllowed => {
-                "the jwks_uri of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of \
+                "the jwks_uri or introspection_endpoint of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of \
                  hosts must name its host"
             }
             Self::Panic => "the `Fetch` implementation panicked",

@@ -12,7 +12,7 @@ use tower_bearer::fetch::FetchError;
 use tower_bearer::introspection::{
     ClientAuthentication, Introspection, IntrospectionError, IntrospectionRejection, SignedAnswerError,
 };
-use tower_bearer::jwks::{RefreshError, SecretSource};
+use tower_bearer::jwks::{RefreshError, RefreshPolicy, SecretSource};
 use tower_bearer::keys::KeySet;
 use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::{Outage, Reply, TestIssuer, TokenBuilder};
@@ -431,6 +431,33 @@ async fn all_calls_share_the_reading_of_the_discovery_document() {
             assert_eq!(request.await.expect("no panic").map_err(drop), outcome);
         }
         assert_eq!(scripted.network.calls_to(DISCOVERY), readings, "{outcome:?}");
+    }
+}
+
+/// The endpoint receives tokens and the secret.
+#[tokio::test]
+async fn sends_nothing_to_a_discovered_endpoint_at_a_host_that_is_not_listed() {
+    let other = "https://tokens.test/introspect";
+    let not_allowed = IntrospectionError::Discovery { error: RefreshError::JwksUriNotAllowed };
+    let listed = |host: &str| RefreshPolicy::new().with_jwks_hosts([host]);
+    for (endpoint, policy, expected) in [
+        (other, listed("keys.test"), Err(not_allowed)),
+        (other, listed("tokens.test"), Ok(())),
+        (other, RefreshPolicy::new(), Ok(())),
+        (ENDPOINT, listed("keys.test"), Ok(())),
+    ] {
+        let scripted = Scripted::answering(&active(json!({})));
+        scripted.network.always(other, reply(&active(json!({}))));
+        let document = json!({ "issuer": ISSUER, "introspection_endpoint": endpoint });
+        scripted.network.always(DISCOVERY, Reply::json(document.to_string()));
+        let api = Api::new(AUDIENCE, Issuer::opaque(ISSUER, Introspection::discovered(authentication())));
+        let builder = Validator::builder(api).with_fetch(scripted.network.clone()).with_clock(scripted.clock.clone());
+        let validator = builder.with_refresh_policy(policy).build().expect("a valid configuration");
+        match expected {
+            Ok(()) => assert_eq!(result(&validator, TOKEN).await, Ok(())),
+            Err(error) => assert_eq!(cause(result(&validator, TOKEN).await), error),
+        }
+        assert_eq!(scripted.network.calls_to(endpoint), usize::from(expected.is_ok()), "{endpoint}");
     }
 }
 

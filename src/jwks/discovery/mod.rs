@@ -83,7 +83,7 @@ impl Discovery {
         object(document).is_some_and(|document| serde_json::from_str::<IgnoredAny>(document).is_ok())
     }
 
-    /// Parses a document and returns a URL in it. `hosts` are the allowed hosts of a `jwks_uri`.
+    /// Parses a document and returns a URL in it. `hosts` are the allowed hosts of this URL.
     ///
     /// Its `issuer` must equal the configured one, code point by code point. Otherwise any tenant of a shared server could
     /// publish the document of any other (OpenID Connect Discovery §4.3, RFC 8414 §3.3).
@@ -101,18 +101,27 @@ impl Discovery {
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);
         }
-        let (url, hosts) = match wanted {
-            DocumentMember::JwksUri => (document.jwks_uri, hosts),
-            DocumentMember::IntrospectionEndpoint => (document.introspection_endpoint, None),
+        let (url, unlisted_hosts) = match wanted {
+            DocumentMember::JwksUri => (document.jwks_uri, self.key_hosts),
+            // A list may name only the host of the keys. The issuer has issued the tokens, so it may always receive them.
+            DocumentMember::IntrospectionEndpoint if hosts.is_some() => {
+                (document.introspection_endpoint, KeyHosts::Issuer)
+            }
+            DocumentMember::IntrospectionEndpoint => (document.introspection_endpoint, self.key_hosts),
         };
-        self.endpoint(&url.ok_or(RefreshError::InvalidDiscovery)?, hosts)
+        self.allowed(&url.ok_or(RefreshError::InvalidDiscovery)?, hosts, unlisted_hosts)
     }
 
     /// Parses a `jwks_uri`, and checks whether keys may be fetched from it.
     pub(super) fn endpoint(&self, jwks_uri: &str, hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
-        let endpoint = Endpoint::parse(jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
+        self.allowed(jwks_uri, hosts, self.key_hosts)
+    }
+
+    /// Parses a URL of a document, and checks its host: it must be one of `hosts`, or one that `unlisted_hosts` allows beside them.
+    fn allowed(&self, url: &str, hosts: Option<&[String]>, unlisted_hosts: KeyHosts) -> Result<Endpoint, RefreshError> {
+        let endpoint = Endpoint::parse(url, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
         let is_listed = hosts.map(|hosts| is_on(&endpoint, hosts));
-        let is_allowed = match self.key_hosts {
+        let is_allowed = match unlisted_hosts {
             KeyHosts::Any => is_listed.unwrap_or(true),
             KeyHosts::Issuer => is_listed.unwrap_or(false) || self.openid.within_origin(endpoint.as_str()).is_some(),
         };

@@ -140,7 +140,7 @@ fn rejects_a_jwks_uri_that_is_not_allowed() {
     }
     assert_eq!(
         RefreshError::JwksUriNotAllowed.to_string(),
-        "the jwks_uri of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of hosts \
+        "the jwks_uri or introspection_endpoint of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of hosts \
          must name its host"
     );
     let local = r#"{"issuer":"http://localhost:9/","jwks_uri":"http://[::1]:1/k"}"#;
@@ -166,4 +166,23 @@ fn accepts_only_allowed_hosts() {
     assert_eq!(read("https://KEYS.example:8443/k"), Ok(()));
     assert_eq!(read("https://keys.example.evil.example/k"), Err(RefreshError::JwksUriNotAllowed));
     assert_eq!(read("https://a.example/k"), Err(RefreshError::JwksUriNotAllowed));
+}
+
+/// The endpoint receives tokens and the secret of this API.
+#[test]
+fn accepts_an_introspection_endpoint_only_at_allowed_hosts_or_at_the_issuer() {
+    let discovery = Discovery::new("https://a.example/").expect("issuer");
+    let hosts = ["keys.example".to_owned()];
+    let read = |uri: &str, hosts| {
+        let document = format!(r#"{{"issuer":"https://a.example/","introspection_endpoint":"{uri}"}}"#);
+        discovery.read(document.as_bytes(), DocumentMember::IntrospectionEndpoint, hosts).map(drop)
+    };
+    for allowed in ["https://KEYS.example:8443/i", "https://a.example/i", "https://A.example:443/i"] {
+        assert_eq!(read(allowed, Some(&hosts[..])), Ok(()), "{allowed}");
+    }
+    for other in ["https://b.example/i", "https://a.example:8443/i", "https://a.example.evil.example/i"] {
+        assert_eq!(read(other, Some(&hosts[..])), Err(RefreshError::JwksUriNotAllowed), "{other}");
+        assert_eq!(read(other, None), Ok(()), "{other}");
+    }
+    assert_eq!(read("http://a.example/i", None), Err(RefreshError::JwksUriNotAllowed));
 }

@@ -410,6 +410,8 @@ impl RefreshPolicy {
 
     /// Allows only these hosts in the `jwks_uri` of a discovery document. By default, any host is allowed, over https. An empty
     /// list is an error of the policy.
+    ///
+    /// The `introspection_endpoint` of the document must be at one of them, too, or at the host and port of the issuer.
     #[must_use]
     pub fn with_jwks_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.jwks_hosts = Some(hosts.into_iter().map(Into::into).collect());
