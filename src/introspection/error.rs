@@ -109,6 +109,8 @@ pub enum IntrospectionError {
 pub enum SignedAnswerError {
     /// The answer is not a signed JWT.
     Form,
+    /// The answer is encrypted (RFC 7516), which this crate does not support.
+    Encrypted,
     /// `typ` is not `token-introspection+jwt`.
     Type,
     /// The algorithm is not one of the issuer's asymmetric algorithms.
@@ -224,6 +226,7 @@ impl fmt::Display for SignedAnswerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Form => "the signed answer about the token is not a signed JWT",
+            Self::Encrypted => "the answer about the token is encrypted; only signed answers are accepted",
             Self::Type => "the typ of the signed answer is not token-introspection+jwt",
             Self::Algorithm => "the algorithm of the signed answer is not one of the issuer's",
             Self::Key => "the issuer has no key for the signed answer",

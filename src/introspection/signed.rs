@@ -9,7 +9,7 @@ use crate::introspection::answer::{self, AnswerSignature, Parsed};
 use crate::introspection::error::{IntrospectionError, SignedAnswerError};
 use crate::jwks::KeyEpoch;
 use crate::keys::{Found, KeyTable, SignedToken};
-use crate::token::{self, Algorithm, Claim, Member, Payload, Segment, UnverifiedToken, is_media_type};
+use crate::token::{self, Algorithm, Claim, Member, Payload, Segment, TokenError, UnverifiedToken, is_media_type};
 
 /// What a signed answer must contain.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,10 @@ pub(super) struct Expected<'e> {
 
 /// Parses a signed answer without verifying it, so that its key can be found.
 pub(super) fn parse<'t>(body: &'t [u8], algorithms: &[Algorithm]) -> Result<UnverifiedToken<'t>, SignedAnswerError> {
-    let token = UnverifiedToken::parse_with_known_header(body, |_| None).map_err(|_| SignedAnswerError::Form)?;
+    let token = UnverifiedToken::parse_with_known_header(body, |_| None).map_err(|error| match error {
+        TokenError::Encrypted => SignedAnswerError::Encrypted,
+        _ => SignedAnswerError::Form,
+    })?;
     // RFC 9701 §5: without this check, an access token of the issuer could be taken for an answer.
     if !token.header().typ().is_some_and(|typ| is_media_type(typ, MEDIA_TYPE)) {
         return Err(SignedAnswerError::Type);

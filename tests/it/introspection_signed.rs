@@ -78,6 +78,11 @@ async fn accepts_only_answers_that_the_issuer_has_signed_for_this_client() {
         (good().with_broken_signature(), Error::Signature),
         (good().kid("unknown"), Error::Key),
         (good().without("token_introspection").claim("active", true), Error::Content),
+        // Also if the signature is valid.
+        (good().header("crit", ["exp"]), Error::Form),
+        (good().header("crit", ["b64"]).header("b64", false), Error::Form),
+        (good().header("b64", true), Error::Form),
+        (good().encrypted(), Error::Encrypted),
     ] {
         scripted.always_reply(jwt_reply(token.sign()));
         let validator =

@@ -24,6 +24,10 @@ pub(super) const HINTS: &[Hint] = &[
         "let the server sign its answers for this client (RFC 9701), or remove `with_signed_answers`",
         |rejection| is_unavailable(rejection, |cause| cause == IntrospectionError::Unsigned),
     ),
+    rejection("encrypted answer: turn the encryption of answers off for this client at the server", |rejection| {
+        let encrypted = IntrospectionError::Signed { error: SignedAnswerError::Encrypted };
+        is_unavailable(rejection, |cause| cause == encrypted)
+    }),
     rejection("the server signs its answers for another client than the one with which this API asks", |rejection| {
         let audience = IntrospectionError::Signed { error: SignedAnswerError::Audience };
         is_unavailable(rejection, |cause| cause == audience)

@@ -178,6 +178,11 @@ fn introspection_cases() -> Vec<RejectionCase> {
             signed(SignedAnswerError::Form),
         ),
         (
+            "encrypted answer: turn the encryption of answers off for this client at the server",
+            signed(SignedAnswerError::Encrypted),
+            signed(SignedAnswerError::Form),
+        ),
+        (
             "the server signs its answers for another client than the one with which this API asks",
             signed(SignedAnswerError::Audience),
             signed(SignedAnswerError::Issuer),
