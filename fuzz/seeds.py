@@ -45,6 +45,8 @@ def token(text):
         header, payload = decode(segments[0]), decode(segments[1])
         seed("header_json", header)
         seed("claims_json", payload)
+        # The claims of a token are what most servers put into an answer.
+        seed("introspection_answer", b'{"active":true' + members(payload) + b"}")
         # The target signs with its own secret: the parts as they are, and as additional members of a valid token.
         seed("differential", ALGORITHM.sub(b'"alg":"HS256"', header) + b"\0" + payload)
         seed("differential", members(ALGORITHM.sub(b"", header)) + b"\0" + members(CLAIMS.sub(b"", payload)) + b"\0")
@@ -63,8 +65,26 @@ def certificates():
             seed("certificate_header", field)
 
 
+def answers():
+    """Adds answers of introspection endpoints: RFC 7662 section 2.2, one with the members of Keycloak, and broken ones."""
+    for answer in [
+        '{"active":true,"client_id":"l238j323ds-23ij4","username":"jdoe","scope":"read write dolphin","sub":"Z5O3upPC88QrAjx00dis",'
+        '"aud":"https://protected.example.net/resource","iss":"https://server.example.com/","exp":1419356238,"iat":1419350238}',
+        '{"exp":1800000300,"iat":1800000000,"auth_time":1799999999,"jti":"onrtac:7f0a","iss":"https://id.example/realms/shop",'
+        '"aud":["orders-api","account"],"sub":"9b1c6f0e","typ":"Bearer","azp":"shop","sid":"c2e0b4de",'
+        '"realm_access":{"roles":["buyer"]},"scope":"openid profile","client_id":"shop","username":"ann","token_type":"Bearer",'
+        '"active":true}',
+        '{"active":true,"exp":1800000000.5,"nbf":null,"cnf":{"jkt":"a"},"token_type":"DPoP","act":{"sub":"b"}}',
+        '{"active":false}', ' {"active" : true}\n', '{"active":"true"}', '{"active":1}', '{"active":null}', '{}', '[true]',
+        '{"active":false,"active":true}', '{"\\u0061ctive":true,"active":false}', '{"x":{"active":true}}',
+        '{"active":true,"exp":1e300}', '{"active":true,"exp":"1800000000"}', '{"active":true} {"active":true}',
+    ]:
+        seed("introspection_answer", answer)
+
+
 def main():
     certificates()
+    answers()
     if not VECTORS:
         print("skipped: seeds (TOWER_BEARER_VECTORS is not set)")
         return
