@@ -148,6 +148,45 @@ async fn checks_the_claims_of_an_answer_like_those_of_a_token() {
     assert_eq!(scripted.validator().validate(TOKEN).await.map(drop), Ok(()), "case 28");
 }
 
+/// Returns the answer of Keycloak about an access token: the claims of the token, and three members of RFC 7662.
+fn keycloak(audience: &Value, typ: &str) -> Value {
+    json!({
+        "exp": NOW + 300, "iat": NOW - 1, "auth_time": NOW - 2, "jti": "onrtac:7f0a", "iss": ISSUER, "aud": audience,
+        "sub": "9b1c6f0e-6f0a-4f43-9b62-6ac3e2d7b7c9", "typ": typ, "azp": "shop", "sid": "c2e0b4de", "acr": "1",
+        "allowed-origins": ["https://shop.test"], "realm_access": { "roles": ["buyer", "offline_access"] },
+        "resource_access": { "account": { "roles": ["view-profile"] } }, "scope": "openid profile read:orders",
+        "email_verified": false, "preferred_username": "ann", "client_id": "shop", "username": "ann",
+        "token_type": "Bearer", "active": true
+    })
+}
+
+#[tokio::test]
+async fn accepts_an_answer_of_keycloak() {
+    #[derive(serde::Deserialize)]
+    struct Access {
+        roles: Vec<String>,
+    }
+    for audience in [json!(AUDIENCE), json!([AUDIENCE, "account"])] {
+        let claims = validate(&keycloak(&audience, "Bearer")).await.expect("active");
+        assert_eq!((claims.issuer(), claims.client_id()), (ISSUER, Some("shop")));
+        assert_eq!(claims.subject(), Some("9b1c6f0e-6f0a-4f43-9b62-6ac3e2d7b7c9"));
+        assert!(claims.grants_scope("read:orders") && !claims.grants_scope("write:orders"));
+        let access = claims.claim::<Access>("realm_access").expect("a claim").expect("present");
+        assert_eq!(access.roles, ["buyer", "offline_access"]);
+    }
+    for (audience, typ, expected) in [
+        (json!("account"), "Bearer", ClaimError::Audience(ClaimErrorReason::Mismatch)),
+        (json!(["account"]), "Bearer", ClaimError::Audience(ClaimErrorReason::Mismatch)),
+        // Keycloak calls a refresh token and an ID token active, too.
+        (json!(AUDIENCE), "Refresh", ClaimError::TokenType),
+        (json!(AUDIENCE), "Offline", ClaimError::TokenType),
+        (json!(AUDIENCE), "ID", ClaimError::TokenType),
+    ] {
+        let rejected = Err(Rejection::Claims(expected));
+        assert_eq!(validate(&keycloak(&audience, typ)).await.map(drop), rejected, "{audience} {typ}");
+    }
+}
+
 #[tokio::test]
 async fn accepts_missing_members_only_if_configured() {
     let scripted = Scripted::answering(&active(json!({ "aud": null, "exp": null, "iss": null })));

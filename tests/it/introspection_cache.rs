@@ -13,7 +13,9 @@ use tower_bearer::testing::Reply;
 use tower_bearer::{Rejection, Validator};
 
 use crate::fixture::NOW;
-use crate::introspection_fixture::{INACTIVE, Scripted, TOKEN, active, cause, inactive, introspection, kind, reply};
+use crate::introspection_fixture::{
+    INACTIVE, Scripted, TOKEN, active, cause, inactive, introspection, json_reply, kind, reply,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,32 @@ async fn a_negative_answer_of_a_call_in_the_background_takes_effect_at_once() {
     assert_eq!(result(&validator, TOKEN).await, Ok(()), "the hit that starts the call does not wait");
     scripted.clock.settle().await;
     assert_eq!((result(&validator, TOKEN).await, scripted.calls()), (Err(INACTIVE), 2));
+}
+
+/// A call in the background that fails neither ends the answer early nor extends it.
+#[tokio::test]
+async fn a_failed_call_in_the_background_leaves_the_answer_to_its_end() {
+    for (failure, expected) in [
+        (down(), IntrospectionError::Network { error: FetchError::Connect }),
+        (Reply::status(StatusCode::INTERNAL_SERVER_ERROR), IntrospectionError::Status { status: 500 }),
+        (json_reply("{}"), IntrospectionError::InvalidActive),
+    ] {
+        let scripted = Scripted::answering(&active(json!({})));
+        let validator = scripted.validator();
+        assert_eq!(result(&validator, TOKEN).await, Ok(()));
+        scripted.always_reply(failure);
+        scripted.clock.run_for(24 * SECOND).await;
+        assert_eq!((result(&validator, TOKEN).await, scripted.calls()), (Ok(()), 1), "{expected}");
+        scripted.clock.settle().await;
+        assert!(scripted.calls() > 1, "{expected}");
+        scripted.clock.run_for(5 * SECOND).await;
+        assert_eq!(result(&validator, TOKEN).await, Ok(()), "{expected}");
+        scripted.clock.run_for(SECOND).await;
+        assert_eq!(cause(result(&validator, TOKEN).await), expected);
+        scripted.always(&active(json!({})));
+        scripted.clock.run_for(60 * SECOND).await;
+        assert_eq!(result(&validator, TOKEN).await, Ok(()), "{expected}");
+    }
 }
 
 #[tokio::test]
