@@ -88,6 +88,7 @@ impl LogoutReceiver {
     }
 
     /// Sets what a logout token with both `sid` and `sub` revokes. Default: [`LogoutReach::Subject`], which works with every issuer.
+    /// [`LogoutReach::Session`] is explicit, because it revokes nothing if the access tokens of the issuer have no `sid`.
     #[must_use]
     pub fn with_reach(mut self, reach: LogoutReach) -> Self {
         self.reach = reach;
