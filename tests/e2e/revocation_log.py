@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -29,20 +30,58 @@ ISSUER = "https://hs.test/"
 OTHER = "https://other.test/"
 AUDIENCE = "https://api.test/"
 KEY = "tb:revocations"
+PUBLIC_URL = "https://api.test"
 GUIDE = pathlib.Path(__file__).parents[2] / "src/guide/revocation.md"
+
+
+def encoded(value):
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def signed(header, payload, sign):
+    text = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(payload).encode())}"
+    return f"{text}.{encoded(sign(text.encode()))}"
 
 
 def token(**claims):
     """Returns a token that expires in an hour."""
     now = int(time.time())
     payload = {"iss": ISSUER, "aud": AUDIENCE, "iat": now - 60, "exp": now + 3600, "sub": "ann", **claims}
+    return signed({"alg": "HS256", "typ": "JWT"}, payload, lambda text: hmac.digest(SECRET.encode(), text, hashlib.sha256))
 
-    def encoded(value):
-        return base64.urlsafe_b64encode(value).rstrip(b"=")
 
-    signed = encoded(b'{"alg":"HS256","typ":"JWT"}') + b"." + encoded(json.dumps(payload).encode())
-    signature = hmac.digest(SECRET.encode(), signed, hashlib.sha256)
-    return (signed + b"." + encoded(signature)).decode()
+class ProofKey:
+    """A key of a client, which signs DPoP proofs (RFC 9449)."""
+
+    def __init__(self, folder):
+        self.path = folder / "proof.key"
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.path)
+        # The coordinates are at the end of the DER.
+        point = openssl("ec", "-in", self.path, "-pubout", "-outform", "DER")[-64:]
+        self.jwk = {"crv": "P-256", "kty": "EC", "x": encoded(point[:32]), "y": encoded(point[32:])}
+        # RFC 7638: the members in this order, without spaces.
+        self.thumbprint = encoded(hashlib.sha256(json.dumps(self.jwk, separators=(",", ":")).encode()).digest())
+
+    def proof(self, jti, bound):
+        """Returns a new proof for `GET /me` and a token."""
+        ath = encoded(hashlib.sha256(bound.encode()).digest())
+        payload = {"jti": jti, "htm": "GET", "htu": f"{PUBLIC_URL}/me", "iat": int(time.time()), "ath": ath}
+        return signed({"alg": "ES256", "typ": "dpop+jwt", "jwk": self.jwk}, payload, self.sign)
+
+    def sign(self, text):
+        """Returns `r` and `s` of 32 bytes each, which OpenSSL writes as DER."""
+        der = openssl("dgst", "-sha256", "-sign", self.path, stdin=text)
+        numbers, at = b"", 2
+        for _ in range(2):
+            length = der[at + 1]
+            numbers += der[at + 2 : at + 2 + length][-32:].rjust(32, b"\0")
+            at += 2 + length
+        return numbers
+
+
+def openssl(*arguments, stdin=None):
+    output = subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, check=True, timeout=60)
+    return output.stdout
 
 
 class Redis:
@@ -445,8 +484,12 @@ class Suite:
         redis = Redis(self.folder).start()
         redis.command("ACL", "SETUSER", *rule.split())
         redis.command("ACL", "SETUSER", "default", "off", "nopass", "-@all")
-        a, b = (Replica(self.folder, f"acl-{each}", f"redis://orders:the-password@127.0.0.1:{redis.port}").wait_ready() for each in "ab")
+        # The user may also select a database, and record used proofs.
+        url = f"redis://orders:the-password@127.0.0.1:{redis.port}/3"
+        dpop = f'[api.dpop]\npublic_url = "{PUBLIC_URL}"\nlifetime = "300s"\nreplay = "{url}"\n'
+        a, b = (Replica(self.folder, f"acl-{each}", url, dpop).wait_ready() for each in "ab")
         self.revoked_everywhere([a, b])
+        self.replays(a, b)
         assert "maxmemory-policy" not in a.log.read_text(), "the policy is known"
         wrong = Replica(self.folder, "acl-wrong", f"redis://orders:wrong@127.0.0.1:{redis.port}")
         time.sleep(1)
@@ -454,7 +497,22 @@ class Suite:
         for each in (a, b, wrong):
             each.stop()
         redis.stop()
-        self.passed("the user of the guide's ACL, and a wrong password")
+        self.passed("the user of the guide's ACL, also for a database and for replayed proofs, and a wrong password")
+
+    def replays(self, a, b):
+        """A proof that one process has accepted is rejected by both, and the next one is accepted."""
+        key = ProofKey(self.folder)
+        bound = token(sub="bound", cnf={"jkt": key.thumbprint})
+
+        def call(replica, proof):
+            response = send("GET", replica.origin + "/me", {"authorization": f"DPoP {bound}", "dpop": proof})
+            return response.status, "invalid_dpop_proof" in (response.challenge or "")
+
+        for first, second in [(a, b), (b, a)]:
+            proof = key.proof(self.jti(), bound)
+            assert call(first, proof) == (200, False), "a new proof"
+            for replica in (second, first):
+                assert call(replica, proof) == (401, True), "a replay"
 
     def soak(self, seconds):
         """1,000 requests and 50 revocations a second at two processes, and a restart of Redis, which loses its data, each minute.
