@@ -44,6 +44,7 @@ mod introspection_breaker;
 mod introspection_cache;
 mod introspection_fixture;
 mod introspection_metrics;
+mod introspection_revocation;
 mod introspection_signed;
 mod jwks_sockets;
 mod layer_async;
