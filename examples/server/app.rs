@@ -10,7 +10,24 @@ use tower_bearer::claims::{CertificateThumbprint, SenderConstraint};
 use tower_bearer::keys::Thumbprint;
 use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
-pub(crate) fn app(validator: Validator, realm: Option<&str>) -> Router {
+use super::revoke;
+use super::settings::{Logout, Settings};
+
+/// Returns the routes of a configuration: those of the API, and with `[signals]` and `test_routes` also theirs.
+pub(crate) fn routes(settings: Settings) -> Router {
+    let Settings { validator, realm, revocations, test_routes, logout, .. } = settings;
+    let api = api(validator, realm.as_deref());
+    let routes = match revocations.filter(|_| test_routes) {
+        Some(revocations) => api.merge(revoke::routes(revocations)),
+        None => api,
+    };
+    match logout {
+        Some(Logout { path, receiver }) => routes.route_service(&path, receiver),
+        None => routes,
+    }
+}
+
+fn api(validator: Validator, realm: Option<&str>) -> Router {
     let bearer = BearerLayer::new(validator.clone()).with_json_body();
     let bearer = realm.into_iter().fold(bearer, BearerLayer::with_realm);
     let read = RequireLayer::scope("read:orders").with_json_body();

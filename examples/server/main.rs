@@ -29,8 +29,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tower_bearer::mutual_tls::PeerAddress;
 
-use self::app::app;
-use self::settings::{Logout, Settings, Store};
+use self::settings::{Settings, Store};
 
 mod app;
 #[path = "../log.rs"]
@@ -60,28 +59,20 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
-    let settings = Settings::read(path.as_ref(), Store::Used)?;
-    let Settings { listen, realm, validator, revocations, test_routes, logout, tenant_file } = settings;
-    if let Some(file) = tenant_file {
-        tokio::spawn(file.watch(validator.clone()));
+    let mut settings = Settings::read(path.as_ref(), Store::Used)?;
+    if let Some(file) = settings.tenant_file.take() {
+        tokio::spawn(file.watch(settings.validator.clone()));
     }
     // Before the server prints its address: a signal from then on must reach the handler.
     let mut shutdown = ShutdownSignal::register()?;
     let listener = tokio::select! {
-        bound = TcpListener::bind(&listen) => bound.map_err(|error| format!("cannot listen on {listen}: {error}"))?,
+        bound = TcpListener::bind(&settings.listen) => {
+            bound.map_err(|error| format!("cannot listen on {}: {error}", settings.listen))?
+        }
         () = shutdown.received() => return Ok(()),
     };
     println!("listening on http://{}", listener.local_addr()?);
-    let app = app(validator, realm.as_deref());
-    let app = match revocations.filter(|_| test_routes) {
-        Some(revocations) => app.merge(revoke::routes(revocations)),
-        None => app,
-    };
-    let app = match logout {
-        Some(Logout { path, receiver }) => app.route_service(&path, receiver),
-        None => app,
-    };
-    serve(listener, &app, &mut shutdown).await;
+    serve(listener, &app::routes(settings), &mut shutdown).await;
     Ok(())
 }
 

@@ -13,10 +13,8 @@ use tower_bearer::{Algorithm, Rejection, RejectionKind, Requirement, Validator};
 
 use crate::doctor::program::settings::refresh::FORMER_NAMES;
 use crate::doctor::program::settings::{Settings, Store};
+use crate::example_server_routes::app;
 use crate::fixture::{AUDIENCE, block_on};
-
-#[path = "../../examples/server/app.rs"]
-mod app;
 
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -267,7 +265,7 @@ async fn challenges_have_the_realm() {
         let file = format!("{realm}{}", file()).replace(SECRET, &server.secret());
         let settings = Settings::parse(&file, "server.toml", Store::Used).map_err(|errors| errors.to_string());
         let settings = settings.expect("no errors");
-        let app = app::app(settings.validator, settings.realm.as_deref());
+        let app = app::routes(settings);
         for (path, credential, status) in [
             ("/me", None, 401),
             ("/me", Some("Bearer a.b.c"), 401),

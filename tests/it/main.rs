@@ -28,6 +28,7 @@ mod dpop_replay;
 mod error_sources;
 mod events;
 mod example_server;
+mod example_server_routes;
 #[path = "../support/exceptions.rs"]
 mod exceptions;
 mod explain;
