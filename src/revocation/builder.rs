@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::defaults;
 use crate::event_hook::EventHook;
-use crate::revocation::error::RevocationSettingError;
+use crate::revocation::error::{RevocationConfigError, RevocationSettingError};
 use crate::revocation::event::RevocationEvent;
 use crate::revocation::list::{Revocations, Settings};
 use crate::revocation::log::RevocationLog;
@@ -150,8 +150,8 @@ impl RevocationsBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`RevocationSettingError`] for the first setting that is out of range.
-    pub fn in_memory(self) -> Result<Revocations, RevocationSettingError> {
+    /// Returns [`RevocationConfigError`] with every setting that is out of range.
+    pub fn in_memory(self) -> Result<Revocations, RevocationConfigError> {
         self.check()?;
         Ok(self.build(None))
     }
@@ -160,23 +160,20 @@ impl RevocationsBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`RevocationSettingError`] for the first setting that is out of range.
-    pub fn shared(self, log: impl RevocationLog) -> Result<Revocations, RevocationSettingError> {
+    /// Returns [`RevocationConfigError`] with every setting that is out of range.
+    pub fn shared(self, log: impl RevocationLog) -> Result<Revocations, RevocationConfigError> {
         self.check()?;
         Ok(self.build(Some(Arc::new(log))))
     }
 
-    fn check(&self) -> Result<(), RevocationSettingError> {
-        if !defaults::REVOCATIONS_RANGE.contains(&self.max_entries) {
-            return Err(RevocationSettingError::MaxEntries);
-        }
-        if !defaults::TOKEN_LIFE_RANGE.contains(&self.max_token_life) {
-            return Err(RevocationSettingError::MaxTokenLife);
-        }
-        if !defaults::REVOCATIONS_MAX_STALE_RANGE.contains(&self.rules.max_stale) {
-            return Err(RevocationSettingError::MaxStale);
-        }
-        Ok(())
+    fn check(&self) -> Result<(), RevocationConfigError> {
+        let settings = [
+            (defaults::REVOCATIONS_RANGE.contains(&self.max_entries), RevocationSettingError::MaxEntries),
+            (defaults::TOKEN_LIFE_RANGE.contains(&self.max_token_life), RevocationSettingError::MaxTokenLife),
+            (defaults::REVOCATIONS_MAX_STALE_RANGE.contains(&self.rules.max_stale), RevocationSettingError::MaxStale),
+        ];
+        let errors: Vec<_> = settings.into_iter().filter(|(is_valid, _)| !is_valid).map(|(_, error)| error).collect();
+        if errors.is_empty() { Ok(()) } else { Err(RevocationConfigError { errors }) }
     }
 
     fn build(self, log: Option<Arc<dyn RevocationLog>>) -> Revocations {

@@ -97,3 +97,28 @@ impl fmt::Display for RevocationSettingError {
 }
 
 impl std::error::Error for RevocationSettingError {}
+
+/// All invalid settings of [`RevocationsBuilder`](crate::revocation::RevocationsBuilder), at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationConfigError {
+    pub(super) errors: Vec<RevocationSettingError>,
+}
+
+impl RevocationConfigError {
+    /// Returns the errors.
+    #[must_use]
+    pub fn errors(&self) -> &[RevocationSettingError] {
+        &self.errors
+    }
+}
+
+impl fmt::Display for RevocationConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.errors.iter().enumerate().try_for_each(|(at, error)| {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")
+        })
+    }
+}
+
+impl std::error::Error for RevocationConfigError {}

@@ -50,7 +50,7 @@ mod tests;
 pub use self::builder::RevocationsBuilder;
 pub(crate) use self::digest::IssuerDigest;
 pub use self::entry::Revocation;
-pub use self::error::{RevocationSettingError, RevocationsNotReadyError, RevokeError};
+pub use self::error::{RevocationConfigError, RevocationSettingError, RevocationsNotReadyError, RevokeError};
 pub use self::event::{RevocationEvent, RevocationEventKind};
 pub use self::kind::RevocationKind;
 pub use self::list::Revocations;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, IntoConnectionInfo as _};
+use redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
 
 use crate::defaults;
 use crate::stores::connection::Target;
-use crate::stores::error::RedisSettingError;
+use crate::stores::error::{RedisConfigError, RedisSettingError};
 use crate::stores::redis::Redis;
 use crate::stores::tls::{self, ClientCertificate};
 
@@ -28,13 +28,13 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// Returns [`RedisSettingError`] if the URL is invalid, or if it starts with `rediss` and the CA certificates of the system cannot
+    /// Returns [`RedisConfigError`] if the URL is invalid, or if it starts with `rediss` and the CA certificates of the system cannot
     /// be loaded.
     ///
     /// # Security
     ///
     /// Without TLS, anyone in the network between can read the password and change what is stored.
-    pub fn new(url: &str) -> Result<Self, RedisSettingError> {
+    pub fn new(url: &str) -> Result<Self, RedisConfigError> {
         Self::builder(url).build()
     }
 
@@ -74,23 +74,51 @@ impl RedisBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`RedisSettingError`] for the first setting that is invalid.
-    pub fn build(self) -> Result<Redis, RedisSettingError> {
-        let (is_tls, rest) = split_scheme(&self.url).ok_or(RedisSettingError::Url)?;
-        // The client crate knows no TLS here: this crate opens the stream.
-        let info = format!("redis://{rest}").into_connection_info().map_err(|_| RedisSettingError::Url)?;
-        let ConnectionAddr::Tcp(host, port) = info.addr().clone() else { return Err(RedisSettingError::Url) };
+    /// Returns [`RedisConfigError`] with every setting that is invalid.
+    pub fn build(self) -> Result<Redis, RedisConfigError> {
+        let mut errors = Vec::new();
+        let address = Address::from_url(&self.url);
+        if address.is_none() {
+            errors.push(RedisSettingError::Url);
+        }
         if !defaults::REDIS_TIMEOUT_RANGE.contains(&self.timeout) {
-            return Err(RedisSettingError::Timeout);
+            errors.push(RedisSettingError::Timeout);
         }
-        if !is_tls && (self.roots.is_some() || self.client.is_some()) {
-            return Err(RedisSettingError::CertificatesWithoutTls);
+        let is_tls = address.as_ref().is_some_and(|address| address.is_tls);
+        let has_certificates = self.roots.is_some() || self.client.is_some();
+        if address.is_some() && !is_tls && has_certificates {
+            errors.push(RedisSettingError::CertificatesWithoutTls);
         }
-        let connector = is_tls.then(|| tls::connector(self.roots.as_deref(), self.client.as_ref())).transpose()?;
+        // The certificates are checked whatever the URL is.
+        let connector =
+            (is_tls || has_certificates).then(|| tls::connector(self.roots.as_deref(), self.client.as_ref()));
+        let connector = connector.and_then(|connector| connector.map_err(|found| errors.extend(found)).ok());
+        match address {
+            Some(Address { host, port, login, .. }) if errors.is_empty() => {
+                Ok(Redis::from_target(Target { host, port, login, tls: connector, timeout: self.timeout }))
+            }
+            _ => Err(RedisConfigError { errors }),
+        }
+    }
+}
+
+/// What the URL contains.
+struct Address {
+    is_tls: bool,
+    host: Box<str>,
+    port: u16,
+    login: RedisConnectionInfo,
+}
+
+impl Address {
+    fn from_url(url: &str) -> Option<Self> {
+        let (is_tls, rest) = split_scheme(url)?;
+        // The client crate knows no TLS here: this crate opens the stream.
+        let info = format!("redis://{rest}").into_connection_info().ok()?;
+        let ConnectionAddr::Tcp(host, port) = info.addr().clone() else { return None };
         // An ACL need not allow a command that only names the client library.
         let login = info.redis_settings().clone().set_skip_set_lib_name();
-        let target = Target { host: host.into(), port, login, tls: connector, timeout: self.timeout };
-        Ok(Redis::from_target(target))
+        Some(Self { is_tls, host: host.into(), port, login })
     }
 }
 
@@ -144,18 +172,18 @@ mod tests {
             "redis://0.0.0.0",
             "REDIS://host",
         ] {
-            assert_eq!(Redis::new(url).map(drop), Err(RedisSettingError::Url), "{url}");
+            assert_eq!(Redis::new(url).map(drop), only(RedisSettingError::Url), "{url}");
         }
     }
 
     #[test]
     fn rejects_settings_out_of_range() {
         let plain = || Redis::builder("redis://host");
-        assert_eq!(plain().with_timeout(Duration::from_millis(9)).build().map(drop), Err(RedisSettingError::Timeout));
-        assert_eq!(plain().with_timeout(Duration::from_secs(11)).build().map(drop), Err(RedisSettingError::Timeout));
+        assert_eq!(plain().with_timeout(Duration::from_millis(9)).build().map(drop), only(RedisSettingError::Timeout));
+        assert_eq!(plain().with_timeout(Duration::from_secs(11)).build().map(drop), only(RedisSettingError::Timeout));
         assert!(plain().with_timeout(Duration::from_secs(10)).build().is_ok());
         let roots = plain().with_root_certificates(include_bytes!("../../tests/data/tls/root.pem"));
-        assert_eq!(roots.build().map(drop), Err(RedisSettingError::CertificatesWithoutTls));
+        assert_eq!(roots.build().map(drop), only(RedisSettingError::CertificatesWithoutTls));
     }
 
     #[test]
@@ -164,10 +192,35 @@ mod tests {
         let root = include_bytes!("../../tests/data/tls/root.pem");
         assert!(tls().with_root_certificates(root).build().is_ok());
         for pem in [&b""[..], b"no PEM", include_bytes!("../../tests/data/tls/key.pem")] {
-            assert_eq!(tls().with_root_certificates(pem).build().map(drop), Err(RedisSettingError::RootCertificates));
+            assert_eq!(tls().with_root_certificates(pem).build().map(drop), only(RedisSettingError::RootCertificates));
         }
         let without_key = tls().with_root_certificates(root).with_client_certificate(root, b"no PEM");
-        assert_eq!(without_key.build().map(drop), Err(RedisSettingError::ClientCertificate));
+        assert_eq!(without_key.build().map(drop), only(RedisSettingError::ClientCertificate));
+    }
+
+    #[test]
+    fn reports_all_invalid_settings() {
+        use RedisSettingError::{CertificatesWithoutTls, ClientCertificate, RootCertificates, Timeout, Url};
+
+        let (root, key) = (include_bytes!("../../tests/data/tls/root.pem"), b"no PEM");
+        let built = |url: &str| {
+            let builder = Redis::builder(url).with_timeout(Duration::ZERO).with_root_certificates(b"no PEM");
+            builder.with_client_certificate(root, key).build().map(drop)
+        };
+        for (url, first) in [
+            ("rediss://host", &[Timeout][..]),
+            ("redis://host", &[Timeout, CertificatesWithoutTls]),
+            ("http://host", &[Url, Timeout]),
+        ] {
+            let errors = [first, &[RootCertificates, ClientCertificate]].concat();
+            assert_eq!(built(url), Err(RedisConfigError { errors }), "{url}");
+        }
+        let two = Redis::builder("host").with_timeout(Duration::ZERO).build().map(drop).expect_err("two errors");
+        assert_eq!(two.to_string(), format!("{Url}; {Timeout}"));
+    }
+
+    fn only(error: RedisSettingError) -> Result<(), RedisConfigError> {
+        Err(RedisConfigError { errors: vec![error] })
     }
 
     #[test]

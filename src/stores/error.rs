@@ -101,3 +101,28 @@ impl fmt::Display for RedisSettingError {
 }
 
 impl std::error::Error for RedisSettingError {}
+
+/// All invalid settings of [`RedisBuilder`](super::RedisBuilder), at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfigError {
+    pub(super) errors: Vec<RedisSettingError>,
+}
+
+impl RedisConfigError {
+    /// Returns the errors.
+    #[must_use]
+    pub fn errors(&self) -> &[RedisSettingError] {
+        &self.errors
+    }
+}
+
+impl fmt::Display for RedisConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.errors.iter().enumerate().try_for_each(|(at, error)| {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")
+        })
+    }
+}
+
+impl std::error::Error for RedisConfigError {}

@@ -6,7 +6,7 @@
 //! ```
 //! use tower_bearer::stores::Redis;
 //!
-//! # fn main() -> Result<(), tower_bearer::stores::RedisSettingError> {
+//! # fn main() -> Result<(), tower_bearer::stores::RedisConfigError> {
 //! let redis = Redis::new("rediss://orders:secret@redis.internal:6379")?;
 //! # let _ = redis;
 //! # Ok(()) }
@@ -24,7 +24,7 @@ mod tests;
 mod tls;
 
 pub use self::builder::RedisBuilder;
-pub use self::error::{RedisError, RedisSettingError};
+pub use self::error::{RedisConfigError, RedisError, RedisSettingError};
 pub use self::redis::Redis;
 pub use self::replay::RedisReplayStore;
 pub use self::revocation_log::RedisLog;

@@ -29,7 +29,7 @@ use crate::validator::LogLimit;
 /// use tower_bearer::Dpop;
 /// use tower_bearer::stores::{Redis, RedisReplayStore};
 ///
-/// # fn main() -> Result<(), tower_bearer::stores::RedisSettingError> {
+/// # fn main() -> Result<(), tower_bearer::stores::RedisConfigError> {
 /// let redis = Redis::new("rediss://orders:secret@redis.internal:6379")?;
 /// let dpop = Dpop::new("https://api.northwind.com").with_replay_store(RedisReplayStore::new(&redis, "orders"));
 /// # let _ = dpop;

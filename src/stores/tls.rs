@@ -19,24 +19,35 @@ pub(super) struct ClientCertificate {
     pub(super) key: Box<[u8]>,
 }
 
-/// Returns a connector that trusts the CA certificates of the system, or only `roots` if they are set.
+/// Returns a connector that trusts the CA certificates of the system, or only `roots` if they are set; or all errors.
 pub(super) fn connector(
     roots: Option<&[u8]>,
     client: Option<&ClientCertificate>,
-) -> Result<TlsConnector, RedisSettingError> {
+) -> Result<TlsConnector, Vec<RedisSettingError>> {
+    let mut errors = Vec::new();
     // The process-wide provider is not used, because it is ambiguous if the application enables another one.
     let builder = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|_| RedisSettingError::SystemCertificates)?;
-    let builder: ConfigBuilder<ClientConfig, WantsClientCert> = match roots {
-        Some(roots) => builder.with_root_certificates(root_store(roots)?),
-        None => builder.with_platform_verifier().map_err(|_| RedisSettingError::SystemCertificates)?,
+        .map_err(|_| vec![RedisSettingError::SystemCertificates])?;
+    let verified = match roots {
+        Some(roots) => root_store(roots).map(|store| builder.clone().with_root_certificates(store)),
+        None => builder.clone().with_platform_verifier().map_err(|_| RedisSettingError::SystemCertificates),
     };
+    // With an error, the builder is used only to check the certificate of the client.
+    let builder: ConfigBuilder<ClientConfig, WantsClientCert> = verified.unwrap_or_else(|error| {
+        errors.push(error);
+        builder.with_root_certificates(RootCertStore::empty())
+    });
     let config = match client {
-        Some(client) => with_client_certificate(builder, client).ok_or(RedisSettingError::ClientCertificate)?,
-        None => builder.with_no_client_auth(),
+        Some(client) => with_client_certificate(builder, client),
+        None => Some(builder.with_no_client_auth()),
     };
-    Ok(TlsConnector::from(Arc::new(config)))
+    match config {
+        Some(config) if errors.is_empty() => return Ok(TlsConnector::from(Arc::new(config))),
+        Some(_) => {}
+        None => errors.push(RedisSettingError::ClientCertificate),
+    }
+    Err(errors)
 }
 
 fn root_store(pem: &[u8]) -> Result<RootCertStore, RedisSettingError> {

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason};
 use tower_bearer::clock::{Clock as _, Timestamp};
 use tower_bearer::keys::KeySet;
-use tower_bearer::revocation::{Revocation, RevocationKind, RevocationSettingError, Revocations, RevokeError};
+use tower_bearer::revocation::{
+    Revocation, RevocationConfigError, RevocationKind, RevocationSettingError, Revocations, RevokeError,
+};
 use tower_bearer::testing::{FakeClock, TestIssuer, TokenBuilder};
 use tower_bearer::{
     Algorithm, Api, BearerLayer, CheckOutcome, Issuer, Rejection, RejectionKind, Secret, Validator, ValidatorBuilder,
@@ -341,15 +343,30 @@ fn settings_out_of_range_are_errors() {
         assert_eq!(entries(count), Ok(()));
     }
     for count in [0, 999, 50_000_001] {
-        assert_eq!(entries(count), Err(RevocationSettingError::MaxEntries));
+        assert_eq!(errors(entries(count)), [RevocationSettingError::MaxEntries]);
     }
     let life = |seconds| Revocations::builder().with_max_token_life(Duration::from_secs(seconds)).in_memory().map(drop);
     for seconds in [60, 30 * 86_400] {
         assert_eq!(life(seconds), Ok(()));
     }
     for seconds in [0, 59, 30 * 86_400 + 1] {
-        assert_eq!(life(seconds), Err(RevocationSettingError::MaxTokenLife));
+        assert_eq!(errors(life(seconds)), [RevocationSettingError::MaxTokenLife]);
     }
+}
+
+#[test]
+fn reports_all_settings_out_of_range() {
+    let all =
+        [RevocationSettingError::MaxEntries, RevocationSettingError::MaxTokenLife, RevocationSettingError::MaxStale];
+    let builder = || Revocations::builder().with_max_entries(1).with_max_token_life(Duration::ZERO);
+    assert_eq!(errors(builder().in_memory().map(drop)), all[..2]);
+    let error = builder().with_max_stale(Duration::ZERO).in_memory().map(drop).expect_err("three errors");
+    assert_eq!(error.errors(), all);
+    assert_eq!(error.to_string(), all.map(|error| error.to_string()).join("; "));
+}
+
+fn errors(outcome: Result<(), RevocationConfigError>) -> Vec<RevocationSettingError> {
+    outcome.expect_err("settings out of range").errors().to_vec()
 }
 
 /// Two issuers of one name, with keys of different kinds, are both concerned.
