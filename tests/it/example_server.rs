@@ -201,6 +201,14 @@ fn reads_the_list_of_revocations() {
     ] {
         assert_eq!(error(table(text)), only(reason));
     }
+    let wrong = "[revocation]\nlog = \"disk\"\nca_file = \"/nowhere\"\nmax_stale = \"9s\"\nmax_entries = 1";
+    let errors = error(table(wrong));
+    let lines: Vec<&str> = errors.lines().collect();
+    let starts = ["revocation.ca_file: ", "revocation.log: ", "revocation: the largest", "revocation: the longest"];
+    assert_eq!(lines[0], "the configuration has 4 errors:");
+    for (line, start) in lines[1..].iter().zip(starts) {
+        assert!(line.starts_with(&format!("  - {start}")), "{errors}");
+    }
     assert_eq!(error(settings("test_routes = true")), only("test_routes: has no effect without [revocation]"));
     let with_routes = |listen: &str| {
         let file = format!("test_routes = true\n{}[revocation]\n", file()).replace("127.0.0.1", listen);

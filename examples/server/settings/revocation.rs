@@ -3,7 +3,7 @@
 use std::fs;
 
 use tower_bearer::revocation::{MemoryLog, Revocations};
-use tower_bearer::stores::{Redis, RedisLog};
+use tower_bearer::stores::{Redis, RedisBuilder, RedisLog};
 
 use super::section::Section;
 
@@ -33,7 +33,7 @@ pub(super) fn revocations(mut section: Section) -> Option<Revocations> {
         None => builder.shared(MemoryLog::new()),
         Some(Log::Memory) => builder.in_memory(),
     };
-    let list = list.map_err(|error| section.table_error(error)).ok();
+    let list = list.map_err(|error| error.errors().iter().for_each(|error| section.table_error(error))).ok();
     section.end();
     list.filter(|_| log.is_some())
 }
@@ -49,23 +49,22 @@ fn log(section: &mut Section) -> Option<Log> {
         return Some(Log::Memory);
     };
     let builder = Redis::builder(&url);
-    let builder = match roots {
-        None => builder,
-        Some(path) => match fs::read(&path) {
-            Ok(pem) => builder.with_root_certificates(pem),
-            Err(error) => {
-                section.error("ca_file", format!("{path:?}: {error}"));
-                return None;
-            }
-        },
+    let read = roots.map(|path| fs::read(&path).map_err(|error| format!("{path:?}: {error}"))).transpose();
+    let (builder, is_read) = match read {
+        Ok(roots) => (roots.into_iter().fold(builder, RedisBuilder::with_root_certificates), true),
+        Err(error) => {
+            section.error("ca_file", error);
+            (builder, false)
+        }
     };
     match builder.build() {
+        Ok(redis) if is_read => Some(Log::Redis(redis, key.unwrap_or_else(|| "tb:revocations".to_owned()))),
+        Ok(_) => None,
         // The URL may contain a password, so it is not repeated.
         Err(error) => {
-            section.error("log", format!("is not \"memory\": {error}"));
+            error.errors().iter().for_each(|error| section.error("log", format!("is not \"memory\": {error}")));
             None
         }
-        Ok(redis) => Some(Log::Redis(redis, key.unwrap_or_else(|| "tb:revocations".to_owned()))),
     }
 }
 
