@@ -547,7 +547,7 @@ pub(crate) const MAX_CUSTOM_DOMAINS: usize = 10_000;
 /// Most tenants that are known at a time. An API with a realm for each customer has hundreds.
 pub(crate) const MAX_TENANTS: usize = 1_000;
 
-/// The configurable numbers of tenants. 100,000 take 11 GB.
+/// The configurable numbers of tenants. 100,000 take 1 GB, and 9 GB if each has had a token with an unknown `kid`.
 pub(crate) const MAX_TENANTS_RANGE: RangeInclusive<usize> = 1..=100_000;
 
 /// One tenant for this many may be one whose keys have not verified a token yet. With the other defaults, it is displaced after 12 s,
@@ -557,7 +557,7 @@ pub(crate) const UNPROVEN_TENANT_SHARE: usize = 8;
 /// If that share is small, so many seconds pass before other new tenants displace one. Its keys are fetched within 5 s.
 pub(crate) const UNPROVEN_TENANT_SECONDS: usize = 6;
 
-/// Most tenants whose keys have not verified a token yet, if their share is smaller. They take 8 MB.
+/// Most tenants whose keys have not verified a token yet, if their share is smaller. They take 0.6 MB, and at most 6 MB.
 pub(crate) const MAX_UNPROVEN_TENANTS_BY_RATE: usize = 64;
 
 /// Tenants that are added in one second. A client that names many tenants cannot cause more requests to their servers.

@@ -42,7 +42,7 @@ def tenants_that_come_and_go(folder, server):
             assert_equal(response.json()["iss"], f"{server.origin}/t/{name}", "iss")
         assert_equal(api.get("/me", server.token()).status, 200, "a token of the configured issuer")
 
-        # Names that differ by a slash, and a tenant that the list does not have.
+        # A tenant that the list does not have.
         server.tenant("stranger", "create")
         assert_rejected(api.get("/me", server.tenant_token("stranger")), "a tenant that is not listed")
         counts = server.request_counts()

@@ -6,7 +6,8 @@ use std::sync::Arc;
 ///
 /// # Security
 ///
-/// A client can choose it freely, within the pattern or predicate of the tenants.
+/// A client can choose it freely, within the pattern or predicate of the tenants. There is nothing of the request: the resolver is
+/// called once for all requests that wait for a name, and its result is used for minutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedIssuer {
     issuer: Arc<str>,
