@@ -37,6 +37,8 @@ pub(super) struct Limits {
     pub(super) proven: usize,
     /// Most unproven tenants, in addition.
     pub(super) unproven: usize,
+    /// Most tenants that have returned and whose keys have verified no token since. They count as proven.
+    pub(super) returned: usize,
     pub(super) new_per_second: u32,
 }
 
@@ -114,7 +116,10 @@ impl Limits {
         let per_second = usize::try_from(new_per_second).unwrap_or(usize::MAX);
         let by_rate = per_second.saturating_mul(defaults::UNPROVEN_TENANT_SECONDS);
         let unproven = share.max(by_rate.min(defaults::MAX_UNPROVEN_TENANTS_BY_RATE)).max(1);
-        Self { proven: max, unproven, new_per_second }
+        // They return faster than new ones are added, and have as much time to fetch their keys.
+        let returning = usize::try_from(defaults::RETURNING_TENANT_FACTOR).unwrap_or(usize::MAX);
+        let returned = by_rate.saturating_mul(returning).max(unproven);
+        Self { proven: max, unproven, returned, new_per_second }
     }
 }
 
@@ -323,7 +328,7 @@ impl<T: TableTenant> Table<T> {
     fn displace_returned(&mut self) -> Option<Evicted<T>> {
         let returned = self.entries.values_mut().filter(|entry| matches!(entry.state, State::Returned(..)));
         let returned: Vec<_> = returned.collect();
-        if returned.len() < self.limits.unproven {
+        if returned.len() < self.limits.returned {
             return None;
         }
         let oldest = returned.into_iter().min_by_key(|entry| entry.added_at)?;

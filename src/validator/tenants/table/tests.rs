@@ -26,7 +26,7 @@ fn at(seconds: u64) -> Monotonic {
 }
 
 fn table(max: usize) -> Table<Used> {
-    Table::new(Limits { proven: max, unproven: max.div_ceil(8), new_per_second: 10 })
+    Table::new(Limits { proven: max, unproven: max.div_ceil(8), returned: max.div_ceil(8), new_per_second: 10 })
 }
 
 fn add(table: &mut Table<Used>, serial: u32, now: u64) -> Vec<(u32, EvictionReason)> {
@@ -52,6 +52,8 @@ fn an_unproven_tenant_has_time_to_fetch_its_keys() {
     let unproven = |max, new_per_second| Limits::new(max, new_per_second).unproven;
     assert_eq!([unproven(1, 1), unproven(1, 10), unproven(15, 1_000)], [6, 60, 64]);
     assert_eq!([unproven(1_000, 10), unproven(80_000, 1_000)], [125, 10_000], "an eighth is more");
+    let returned = |max, new_per_second| Limits::new(max, new_per_second).returned;
+    assert_eq!([returned(1, 1), returned(1_000, 10), returned(80_000, 1_000)], [60, 600, 60_000], "for six seconds");
 }
 
 #[test]
