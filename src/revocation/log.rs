@@ -23,12 +23,12 @@ use crate::revocation::entry::Revocation;
 /// hides them from processes that have not read them.
 pub trait RevocationLog: fmt::Debug + Send + Sync + 'static {
     /// Appends entries. The future completes once the log has stored all of them. After a failure, they are appended again, so an
-    /// entry may be in the log twice.
+    /// entry may be in the log twice. A log that stores whole seconds rounds the end of an entry up.
     fn append(&self, append: LogAppend) -> LogFuture<()>;
 
     /// Reads entries after a position, in the order of the log. A read that succeeds says that the list knows all entries of the log up to
-    /// now, so a read from a server that may get no more entries must fail. A process also reads the entries that it has appended: those
-    /// that it does not find in the log are appended again, at most three times.
+    /// now, so a read from a server that is known to get no more entries must fail. A process also reads the entries that it has appended:
+    /// those that it does not find in the log are appended again, at most three times.
     fn read(&self, read: LogRead) -> LogFuture<LogPage>;
 }
 
