@@ -32,6 +32,7 @@ fuzz_target!(|text: &str| {
         }
     });
     if let Ok(url) = PublicUrl::parse(htu) {
-        assert_eq!(PublicUrl::parse(&url.to_string()), Ok(url));
+        // One slash at the end is dropped.
+        assert_eq!(PublicUrl::parse(&format!("{url}/")), Ok(url));
     }
 });
