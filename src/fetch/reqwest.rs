@@ -552,6 +552,29 @@ mod tests {
         assert_eq!(accepted.load(Ordering::SeqCst), 3);
     }
 
+    /// DNS rebinding: a name whose address changes after a fetch.
+    #[tokio::test]
+    async fn checks_the_addresses_of_each_connection() {
+        let (port, accepted) = server().await;
+        let names = ScriptedResolver::new();
+        let builder = ReqwestFetchBuilder {
+            address_filter: Some(|address| address == std::net::Ipv4Addr::LOCALHOST),
+            ..ReqwestFetch::builder()
+        };
+        let client = builder.build_with(names.lookups.clone()).expect("a client");
+        let endpoint = Endpoint::dangerous_allow_http(&format!("http://rebound.test:{port}/")).expect("a URL");
+        let (allowed, other) = (SocketAddr::from(([127, 0, 0, 1], 0)), SocketAddr::from(([127, 0, 0, 9], 0)));
+        let body = || Ok(Bytes::from_static(b"{}"));
+        for (addresses, expected) in
+            [(vec![allowed], body()), (vec![other], Err(FetchError::AddressNotAllowed)), (vec![other, allowed], body())]
+        {
+            names.respond(Ok(addresses.clone()));
+            let response = client.fetch(FetchRequest::new(endpoint.clone(), 100)).await;
+            assert_eq!(response.map(|response| response.body), expected, "{addresses:?}");
+        }
+        assert_eq!((names.started(), accepted.load(Ordering::SeqCst)), (3, 2));
+    }
+
     #[tokio::test]
     async fn attempts_share_one_lookup_while_the_name_server_does_not_respond() {
         let (port, accepted) = server().await;
