@@ -2,6 +2,7 @@
 
 use http::Uri;
 
+use crate::config::entra;
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::fetch::{Endpoint, EndpointError};
 
@@ -42,7 +43,7 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, errors: &mut SettingErro
     if let Some(issuer) = issuer_from_discovery_url(issuer) {
         return errors.push(setting, SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
     }
-    if names_no_entra_tenant(issuer) {
+    if entra::names_no_tenant(issuer) {
         return errors.push(setting, SettingErrorKind::EntraWithoutTenant);
     }
     if endpoint(setting, issuer, PlainHttp::Allowed, errors).is_some()
@@ -51,13 +52,6 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, errors: &mut SettingErro
     {
         errors.push(setting, SettingErrorKind::MissingTrailingSlash);
     }
-}
-
-/// Returns whether an issuer is a URL of Entra ID with a word in the place of the tenant.
-fn names_no_entra_tenant(issuer: &str) -> bool {
-    let path = ENTRA_ORIGINS.iter().find_map(|origin| issuer.strip_prefix(origin));
-    let word = path.and_then(|path| path.split('/').next());
-    word.is_some_and(|word| ["common", "organizations", "consumers"].contains(&word))
 }
 
 /// Returns whether a text has white space or control characters.
@@ -111,11 +105,5 @@ pub(crate) fn is_auth0_domain(issuer: &str) -> bool {
 pub(super) fn auth0_jwks_uri(issuer: &str) -> Result<Endpoint, EndpointError> {
     Endpoint::new(&format!("{issuer}.well-known/jwks.json"))
 }
-
-const ENTRA_ORIGINS: &[&str] = &[
-    "https://login.microsoftonline.com/",
-    "https://login.microsoftonline.us/",
-    "https://login.partner.microsoftonline.cn/",
-];
 
 const WELL_KNOWN_SUFFIXES: &[&str] = &["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];

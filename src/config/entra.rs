@@ -165,6 +165,14 @@ impl fmt::Debug for EntraTenants {
 }
 
 impl EntraCloud {
+    const ALL: [Self; 3] = [Self::Global, Self::UsGovernment, Self::China];
+
+    /// Returns the `iss` of version 2 of the tenant whose `iss` of version 1 this is.
+    pub(crate) fn to_version_2(self, issuer: &str) -> Option<String> {
+        let tenant = issuer.strip_prefix(self.version_1())?.strip_suffix(VERSION_1)?;
+        Some(format!("{}{tenant}{VERSION_2}", self.version_2()))
+    }
+
     /// Returns the start of the `iss` of version 2.
     const fn version_2(self) -> &'static str {
         match self {
@@ -297,6 +305,13 @@ impl TenantId {
     fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// Returns whether an issuer is a URL of Entra ID with a word in the place of the tenant.
+pub(super) fn names_no_tenant(issuer: &str) -> bool {
+    let path = EntraCloud::ALL.iter().find_map(|cloud| issuer.strip_prefix(cloud.version_2()));
+    let word = path.and_then(|path| path.split('/').next());
+    word.is_some_and(|word| ["common", "organizations", "consumers"].contains(&word))
 }
 
 fn tenant_between(issuer: &str, before: &str, after: &str) -> Option<TenantId> {

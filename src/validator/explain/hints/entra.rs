@@ -1,5 +1,6 @@
 //! The hints for tokens of Microsoft Entra ID. The rules of the [table](super::table) apply.
 
+use crate::config::EntraCloud;
 use crate::rejection::{IssuerError, KeyNotFoundError, Rejection};
 use crate::token::Claim;
 use crate::validator::explain::hints::table::{Hint, Unverified, rejection, unverified};
@@ -26,10 +27,6 @@ pub(super) const HINTS: &[Hint] = &[
 
 /// Returns whether `iss` is that of version 1 for a tenant whose `iss` of version 2 is configured.
 fn is_v1_of_listed(token: Unverified<'_>) -> bool {
-    let issuer = token.payload.text(Claim::Iss).ok();
-    let tenant = issuer.and_then(|issuer| issuer.strip_prefix("https://sts.windows.net/")?.strip_suffix('/'));
-    tenant.is_some_and(|tenant| {
-        let version_2 = format!("https://login.microsoftonline.com/{tenant}/v2.0");
-        token.core.routes.issuers_named(&version_2).next().is_some()
-    })
+    let version_2 = token.payload.text(Claim::Iss).ok().and_then(|issuer| EntraCloud::Global.to_version_2(issuer));
+    version_2.is_some_and(|issuer| token.core.routes.issuers_named(&issuer).next().is_some())
 }
