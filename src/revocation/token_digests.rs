@@ -45,19 +45,15 @@ impl Revocations {
         clients: &ClientRule,
     ) -> TokenDigests {
         let shared = &*self.shared;
-        let values = RevocationKind::IN_ORDER.map(|kind| shared.value(kind, payload, clients));
-        let kinds = |issuer| {
-            let digest = |(kind, (_, value)): (RevocationKind, (NamingClaim, Option<ValueSum>))| match value {
+        let values = RevocationKind::IN_ORDER.map(|kind| (kind, shared.value(kind, payload, clients)));
+        let digests = |issuer| {
+            values.map(|(kind, (_, value))| match value {
                 Some(value) => shared.digester().combine(issuer, value),
                 None => shared.concerned(kind, issuer),
-            };
-            let mut kinds = [0; KINDS];
-            let digests = RevocationKind::IN_ORDER.into_iter().zip(values).map(digest);
-            kinds.iter_mut().zip(digests).for_each(|(to, digest)| *to = digest);
-            kinds
+            })
         };
-        let names = issuers.map(|issuer| NameDigests { issuer, kinds: kinds(issuer) }).collect();
-        TokenDigests { names, claims: values.map(|(claim, _)| claim) }
+        let names = issuers.map(|issuer| NameDigests { issuer, kinds: digests(issuer) }).collect();
+        TokenDigests { names, claims: values.map(|(_, (claim, _))| claim) }
     }
 }
 

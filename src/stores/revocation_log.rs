@@ -58,7 +58,10 @@ impl RedisLog {
         // If the future is dropped, so is the connection.
         let (result, next) = match self.read_entries(&connection, &read).await {
             Ok(page) => self.checked(&connection, &read, page).await,
-            Err(error) => (Err(error.clone()), Next::after(&error)),
+            Err(error) => {
+                let next = Next::after(&error);
+                (Err(error), next)
+            }
         };
         if next == Next::SameConnection {
             idle().push(connection);
@@ -90,8 +93,11 @@ impl RedisLog {
         match self.check(connection, read, &page).await {
             Ok((Position::Present, next)) => (Ok(page), next),
             Ok((Position::Missing, next)) => (Ok(without_position(page, None)), next),
-            Err(error) if page.entries().is_empty() => (Err(error.clone()), Next::after(&error)),
-            Err(error) => (Ok(without_position(page, Some(into_log_error(&error)))), Next::after(&error)),
+            Err(error) => {
+                let (next, failure) = (Next::after(&error), into_log_error(&error));
+                let is_empty = page.entries().is_empty();
+                (if is_empty { Err(error) } else { Ok(without_position(page, Some(failure))) }, next)
+            }
         }
     }
 

@@ -20,6 +20,11 @@ impl RevocationList {
     pub(super) fn new(list: Revocations, issuers: Box<[Box<[IssuerDigest]>]>) -> Self {
         Self { list, issuers }
     }
+
+    /// Returns whether the list knows what is revoked.
+    pub(super) fn is_ready(&self) -> bool {
+        self.list.status().is_ready()
+    }
 }
 
 /// The digests of the names of the issuer of one token.
@@ -36,13 +41,6 @@ impl IssuerNames<'_> {
 
     fn digests(&self, payload: &Payload, clients: &ClientRule) -> TokenDigests {
         self.list.digests(self.listed.iter().copied().chain(self.ruled), payload, clients)
-    }
-}
-
-impl RevocationList {
-    /// Returns whether the list knows what is revoked.
-    pub(super) fn is_ready(&self) -> bool {
-        self.list.status().is_ready()
     }
 }
 
@@ -92,14 +90,9 @@ impl Core {
         let Some(list) = self.filled_list() else { return Ok(()) };
         // Entries count as long as a validator would accept their tokens.
         let earliest = now.saturating_sub(self.rules.leeway);
-        let outcome = match digests {
-            Some(digests) => list.check(digests, payload, earliest),
-            None => match self.token_digests(payload, route) {
-                Some(digests) => list.check(&digests, payload, earliest),
-                None => Ok(()),
-            },
-        };
-        outcome.map_err(rejection_of)
+        let computed = if digests.is_none() { self.token_digests(payload, route) } else { None };
+        let Some(digests) = digests.or(computed.as_ref()) else { return Ok(()) };
+        list.check(digests, payload, earliest).map_err(rejection_of)
     }
 
     /// Checks again after a request has waited: the token may have been revoked meanwhile.
