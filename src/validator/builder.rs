@@ -362,7 +362,7 @@ impl ValidatorBuilder {
         audiences: &[Box<str>],
         fetch: &TenantFetch,
     ) -> Box<[TenantGroup]> {
-        let scope: Arc<str> = audiences.first().map_or_else(|| Arc::from(""), |first| Arc::from(&**first));
+        let scope: Arc<str> = audiences.first().map_or("", |first| &**first).into();
         let group = |(group, policy): (usize, TenantPolicy)| {
             TenantGroup::new(TenantParts {
                 group,

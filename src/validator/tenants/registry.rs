@@ -14,7 +14,8 @@ use crate::config::{
 use crate::defaults;
 use crate::fetch::Fetch;
 use crate::jwks::{
-    AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, RefreshPolicy, Rng, StoredRecord, TenantRecords,
+    AfterFetch, Imports, Jitter, KeyRing, KeySource, KeyStore, RefreshPolicy, Rng, StoredRecord, TenantImports,
+    TenantRecords,
 };
 use crate::keys::KeyTable;
 use crate::rejection::IssuerError;
@@ -307,11 +308,16 @@ impl Registry {
     }
 
     fn imports(&self, claimed: &ClaimedIssuer, initial_keys: Option<KeyTable>, stored_record: StoredRecord) -> Imports {
-        let name = claimed.shared_issuer();
+        let (name, parts) = (claimed.shared_issuer(), &self.parts);
         Imports {
             initial_keys,
-            key_store: self.stored_keys.store(),
-            tenant: Some(self.stored_keys.imports(name, &self.parts.policy.label, stored_record)),
+            key_store: parts.key_store.clone(),
+            tenant: Some(TenantImports {
+                group: Arc::from(&*parts.policy.label),
+                scope: Arc::clone(&parts.scope),
+                name: Arc::clone(name),
+                stored_record,
+            }),
             blocked: self.blocked.of(name),
         }
     }

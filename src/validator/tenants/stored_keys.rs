@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, Monotonic};
 use crate::defaults;
-use crate::jwks::{KeyStore, KeyStoreError, StoredRecord, TenantImports, TenantRecords};
+use crate::jwks::{KeyStoreError, StoredRecord, TenantRecords};
 use crate::validator::tenants::removed::RemovedNames;
 
 /// The stored keys of the tenants of one rule.
@@ -41,16 +41,6 @@ impl StoredTenantKeys {
             queue: Mutex::default(),
             wake: Notify::new(),
         }
-    }
-
-    pub(super) fn store(&self) -> Option<Arc<dyn KeyStore>> {
-        self.records.as_ref().map(|records| Arc::clone(&records.store))
-    }
-
-    /// Returns what the key source of a tenant must know.
-    pub(super) fn imports(&self, name: &Arc<str>, group: &str, stored_record: StoredRecord) -> TenantImports {
-        let scope = self.records.as_ref().map_or_else(|| Arc::from(""), |records| Arc::clone(&records.scope));
-        TenantImports { group: Arc::from(group), scope, name: Arc::clone(name), stored_record }
     }
 
     /// Returns whether the record of a tenant is its own. `earlier` is the result for the tenant with this name that is in the table
