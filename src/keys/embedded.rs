@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::defaults;
 use crate::keys::error::SkipReason;
-use crate::keys::jwk::check_usage;
+use crate::keys::jwk::{check_usage, key_algorithm};
 use crate::keys::material::{Curve, Material};
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
@@ -52,8 +52,7 @@ impl EmbeddedJwk {
         }
         check_usage(text(members.usage)?.as_deref(), members.operations)?;
         members.check_numbers()?;
-        let own =
-            text(members.alg)?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()?;
+        let own = key_algorithm(text(members.alg)?.as_deref())?;
         let (public, thumbprint) = members.public(&key_type)?;
         if own.is_some_and(|own| own != algorithm) || !public.supports(algorithm) {
             return Err(SkipReason::AlgorithmMismatch);

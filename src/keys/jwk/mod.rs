@@ -109,7 +109,7 @@ impl PublishedKey {
         }
         let kid = kid?;
         check_use(members)?;
-        let algorithm = key_algorithm(members)?;
+        let algorithm = key_algorithm(text(members, "alg")?.as_deref())?;
         let material = material(members, key_type)?;
         if algorithm.is_some_and(|algorithm| !material.supports(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
@@ -134,8 +134,8 @@ fn parse_kid(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
 }
 
 /// Returns the `alg` of a key (RFC 7517 §4.4).
-fn key_algorithm(members: &Members<'_>) -> Result<Option<Algorithm>, SkipReason> {
-    text(members, "alg")?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()
+pub(super) fn key_algorithm(name: Option<&str>) -> Result<Option<Algorithm>, SkipReason> {
+    name.map(|name| Algorithm::from_name(name).ok_or(SkipReason::Algorithm)).transpose()
 }
 
 fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
