@@ -118,8 +118,8 @@ impl fmt::Display for RefreshError {
             Self::InvalidDiscovery => "the discovery document is not a JSON object with issuer and jwks_uri",
             Self::IssuerMismatch => "the discovery document belongs to another issuer",
             Self::JwksUriNotAllowed => {
-                "the jwks_uri or introspection_endpoint of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of \
-                 hosts must name its host"
+                "the jwks_uri or introspection_endpoint of the discovery document is not allowed; plain http needs \
+                 `dangerous_allow_http`, and a list of hosts must name its host"
             }
             Self::Panic => "the `Fetch` implementation panicked",
             Self::Interrupted => "the tokio runtime in which keys were fetched was shut down",

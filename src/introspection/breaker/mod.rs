@@ -131,7 +131,7 @@ pub(super) enum Transition {
     Closed,
 }
 
-/// What operators are told about calls that are stopped.
+/// Which calls are stopped and why, as events report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stopped {
     pub(super) calls: StoppedCalls,
@@ -390,7 +390,7 @@ impl Breaker {
         self.open = is_limited.then(|| open.limited(now));
     }
 
-    /// Returns what operators are told about the calls that are stopped. One token is no matter for them.
+    /// Returns which calls are stopped and why. `None` also if only the calls about one token are stopped: events do not report them.
     fn stopped(&self) -> Option<Stopped> {
         let open = self.open.as_ref()?;
         let calls = match open.scope {
