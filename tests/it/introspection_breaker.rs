@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tower_bearer::clock::{Clock, Monotonic};
 use tower_bearer::fetch::{Endpoint, Fetch, FetchError, FetchFuture, FetchRequest, FormRequest};
 use tower_bearer::introspection::{
-    IntrospectionError, IntrospectionEvent, IntrospectionEventKind, IntrospectionRejection, StoppedCalls,
+    Introspection, IntrospectionError, IntrospectionEvent, IntrospectionEventKind, IntrospectionRejection, StoppedCalls,
 };
 use tower_bearer::testing::{FakeClock, FakeFetch, Reply};
 use tower_bearer::{Api, Issuer, Rejection, Validator};
@@ -396,19 +396,38 @@ async fn queued_requests_with_one_token_make_one_call() {
     assert_eq!(scripted.network.calls(), 2);
 }
 
+/// Returns two validators that share their calls, but not the token cache. The first one knows `good-token`, whose answer has ended.
+async fn sharing(
+    scripted: &Scripted,
+    introspection: Introspection,
+) -> (Arc<Validator>, Arc<Validator<serde_json::Value>>) {
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    let validator = scripted.validator_by_kind(introspection);
+    let other = Arc::new(validator.clone().with_custom_claims::<serde_json::Value>());
+    let validator = Arc::new(validator);
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.clock.run_for(31 * SECOND).await;
+    (validator, other)
+}
+
+/// Lets so many calls about unknown tokens fail, and a probe, that all calls are stopped.
+async fn fail_calls(scripted: &Scripted, validator: &Validator) {
+    for name in ["bad", "unknown"] {
+        scripted.network.always(&kind(name), Reply::error(FetchError::Connect));
+    }
+    for number in 0..5 {
+        assert!(result(validator, &format!("bad-token-{number}")).await.is_err());
+        scripted.clock.settle().await;
+    }
+}
+
 /// The call about a token is queued as unknown by a validator that does not know the token. A request for which it is known
 /// leaves the queue with it.
 #[tokio::test]
 async fn a_known_token_does_not_wait_in_the_queue_of_unknown_ones() {
     let scripted = Scripted::new();
-    scripted.network.always(&kind("good"), reply(&active(json!({}))));
     scripted.network.always(&kind("slow"), Reply::hang());
-    let validator = scripted.validator_by_kind(introspection().with_max_calls(2));
-    // It shares the calls, but not the token cache.
-    let other = Arc::new(validator.clone().with_custom_claims::<serde_json::Value>());
-    let validator = Arc::new(validator);
-    assert_eq!(result(&validator, "good-token").await, Ok(()));
-    scripted.clock.run_for(31 * SECOND).await;
+    let (validator, other) = sharing(&scripted, introspection().with_max_calls(2)).await;
     let flood: Vec<_> = (0..100).map(|number| start(&validator, format!("slow-token-{number}"))).collect();
     scripted.clock.settle().await;
     let unknown = {
@@ -429,19 +448,8 @@ async fn a_known_token_does_not_wait_in_the_queue_of_unknown_ones() {
 #[tokio::test]
 async fn a_known_token_does_not_wait_for_the_attempt_of_an_unknown_one() {
     let scripted = Scripted::new();
-    scripted.network.always(&kind("good"), reply(&active(json!({}))));
-    let validator = scripted.validator_by_kind(introspection().with_max_calls(2));
-    let other = Arc::new(validator.clone().with_custom_claims::<serde_json::Value>());
-    let validator = Arc::new(validator);
-    assert_eq!(result(&validator, "good-token").await, Ok(()));
-    scripted.clock.run_for(31 * SECOND).await;
-    for name in ["bad", "unknown"] {
-        scripted.network.always(&kind(name), Reply::error(FetchError::Connect));
-    }
-    for number in 0..5 {
-        assert!(result(&validator, &format!("bad-token-{number}")).await.is_err());
-        scripted.clock.settle().await;
-    }
+    let (validator, other) = sharing(&scripted, introspection().with_max_calls(2)).await;
+    fail_calls(&scripted, &validator).await;
     assert_eq!(scripted.network.calls(), 1 + 5 + 1, "and a probe");
     scripted.clock.run_for(2 * SECOND).await;
     scripted.network.always(&kind("bad"), Reply::hang());
@@ -464,19 +472,8 @@ async fn a_known_token_does_not_wait_for_the_attempt_of_an_unknown_one() {
 #[tokio::test]
 async fn a_known_token_does_not_fail_with_the_attempt_of_an_unknown_one() {
     let scripted = Scripted::new();
-    scripted.network.always(&kind("good"), reply(&active(json!({}))));
-    let validator = scripted.validator_by_kind(introspection());
-    let other = Arc::new(validator.clone().with_custom_claims::<serde_json::Value>());
-    let validator = Arc::new(validator);
-    assert_eq!(result(&validator, "good-token").await, Ok(()));
-    scripted.clock.run_for(31 * SECOND).await;
-    for name in ["bad", "unknown"] {
-        scripted.network.always(&kind(name), Reply::error(FetchError::Connect));
-    }
-    for number in 0..5 {
-        assert!(result(&validator, &format!("bad-token-{number}")).await.is_err());
-        scripted.clock.settle().await;
-    }
+    let (validator, other) = sharing(&scripted, introspection()).await;
+    fail_calls(&scripted, &validator).await;
     scripted.clock.run_for(2 * SECOND).await;
     for name in ["bad", "unknown"] {
         scripted.network.always(&kind(name), Reply::error(FetchError::Connect).with_delay(SECOND));

@@ -227,17 +227,22 @@ async fn reports_events_to_the_hook() {
     assert_full(alone.revoke_all((0..1_001).map(entry)).await);
 }
 
-/// The runtime that reads the log ends.
-#[test]
-fn reports_that_nothing_reads_the_log() {
-    let fixture = Fixture::new();
+/// Returns a list over the log, and its events.
+fn observed(fixture: &Fixture) -> (Revocations, Arc<Mutex<Vec<RevocationEventKind>>>) {
     let events: Arc<Mutex<Vec<RevocationEventKind>>> = Arc::default();
     let hook = {
         let events = Arc::clone(&events);
         move |event: &RevocationEvent| events.lock().expect("no panic").push(event.kind())
     };
     let builder = Revocations::builder().with_clock(fixture.clock.clone()).with_event_hook(hook);
-    let list = builder.shared(fixture.log.clone()).expect("settings in range");
+    (builder.shared(fixture.log.clone()).expect("settings in range"), events)
+}
+
+/// The runtime that reads the log ends.
+#[test]
+fn reports_that_nothing_reads_the_log() {
+    let fixture = Fixture::new();
+    let (list, events) = observed(&fixture);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(list.ready_within(Duration::from_secs(1))).expect("ready");
     drop(runtime);
@@ -247,13 +252,7 @@ fn reports_that_nothing_reads_the_log() {
 #[tokio::test]
 async fn a_list_that_is_dropped_reports_nothing() {
     let fixture = Fixture::new();
-    let events: Arc<Mutex<Vec<RevocationEventKind>>> = Arc::default();
-    let hook = {
-        let events = Arc::clone(&events);
-        move |event: &RevocationEvent| events.lock().expect("no panic").push(event.kind())
-    };
-    let builder = Revocations::builder().with_clock(fixture.clock.clone()).with_event_hook(hook);
-    let list = builder.shared(fixture.log.clone()).expect("settings in range");
+    let (list, events) = observed(&fixture);
     list.ready_within(Duration::from_secs(1)).await.expect("ready");
     drop(list);
     fixture.clock.settle().await;
