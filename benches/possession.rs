@@ -196,7 +196,7 @@ fn replay() {
         nothing.push((cpu_time() - start).as_nanos() as u64);
         assert!(matches!(recorded, Recording::Now(Ok(_))));
         let each = store.bytes() as f64 / f64::from(count);
-        // The first segments of the five periods take 20 KiB.
+        // The first pages of the five periods take 80 KiB.
         if count >= 5_000 {
             most_bytes = most_bytes.max(each);
         }
@@ -224,9 +224,11 @@ fn replay() {
             let at = (insertions.len() * rank / 1_000).min(insertions.len() - 1);
             println!("{name:>18} {rank_name:>7}: {:>9} ns {:>9} ns", insertions[at], nothing[at]);
         }
-        let p999 = insertions[insertions.len() * 999 / 1_000];
-        println!("{name}: p99.9 ≤ 5,000 ns: {}", met(p999 <= 5_000));
     }
+    let mut last = nanos.split_off(nanos.len() - 100_000);
+    last.sort_unstable();
+    let p999 = last[last.len() * 999 / 1_000];
+    println!("p99.9 of the last 100,000: {p999} ns   ≤ 5,000: {}", met(p999 <= 5_000));
 }
 
 /// Returns verified proofs with different identifiers. Each costs a signature and its verification, so two threads make them.

@@ -7,10 +7,11 @@ mod check;
 #[path = "replay_sync.rs"]
 mod sync;
 #[path = "../../src/dpop/replay/table.rs"]
-#[expect(dead_code, reason = "the models need no sizes")]
 mod table;
 
-use loom::sync::Arc;
+use std::sync::Arc;
+
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use crate::check::check;
@@ -18,15 +19,24 @@ use crate::table::{Budget, Insertion, Table};
 
 fn main() {
     check("one of two threads inserts a hash", one_of_two_threads_inserts_a_hash);
-    check("one of two threads inserts a hash into a new segment", one_of_two_threads_inserts_a_hash_into_a_new_segment);
+    check(
+        "one of two threads inserts a hash into a divided page",
+        one_of_two_threads_inserts_a_hash_into_a_divided_page,
+    );
     check("a race for the last place loses no hash", a_race_for_the_last_place_loses_no_hash);
+    check("a division loses no hash", a_division_loses_no_hash);
+    check("a division loses no hash that takes a free place", a_division_loses_no_hash_that_takes_a_free_place);
+    check("a hash is found during a division", a_hash_is_found_during_a_division);
+    check("a hash that was inserted during a division is found", a_hash_that_was_inserted_during_a_division_is_found);
     check("two threads share a budget", two_threads_share_a_budget);
 }
 
-/// A table of two segments at most: one row of one place, then two rows of one place.
-fn table() -> Arc<Table> {
-    // A budget without a limit: at its end, a thread that loses the race for a segment may find the table full.
-    Arc::new(Table::new(1, 1, 24, Arc::new(Budget::new(1_000))))
+/// Begins with another bit than the small numbers.
+const HIGH: u64 = 1 << 63;
+
+/// A table whose pages have so many places. It has room for two threads that divide a page, one of which does so in vain.
+fn table(places: usize) -> Arc<Table> {
+    Arc::new(Table::new(places, places, places.saturating_mul(40), Arc::new(Budget::new(1_000))))
 }
 
 fn insert_in_threads(table: &Arc<Table>, hashes: [u64; 2]) -> [Insertion; 2] {
@@ -43,33 +53,92 @@ fn count(insertions: &[Insertion], kind: Insertion) -> usize {
     insertions.iter().filter(|insertion| **insertion == kind).count()
 }
 
+fn assert_present(table: &Table, hashes: &[u64]) {
+    for hash in hashes {
+        assert!(table.contains(*hash));
+        assert_eq!(table.insert(*hash), Insertion::Present);
+    }
+    assert_eq!(table.entries(), hashes.len());
+}
+
 fn one_of_two_threads_inserts_a_hash() {
-    let table = table();
+    let table = table(1);
     let insertions = insert_in_threads(&table, [7, 7]);
     assert_eq!((count(&insertions, Insertion::Inserted), count(&insertions, Insertion::Present)), (1, 1));
-    assert_eq!(table.insert(7), Insertion::Present);
-    assert!(table.contains(7));
+    assert_present(&table, &[7]);
 }
 
-/// The first segment is full, so both threads add the second one.
-fn one_of_two_threads_inserts_a_hash_into_a_new_segment() {
-    let table = table();
-    assert_eq!(table.insert(8), Insertion::Inserted);
+/// The page is full, so both threads divide it.
+fn one_of_two_threads_inserts_a_hash_into_a_divided_page() {
+    let table = table(1);
+    assert_eq!(table.insert(HIGH), Insertion::Inserted);
     let insertions = insert_in_threads(&table, [7, 7]);
     assert_eq!((count(&insertions, Insertion::Inserted), count(&insertions, Insertion::Present)), (1, 1));
-    assert_eq!((table.insert(7), table.insert(8)), (Insertion::Present, Insertion::Present));
+    assert_present(&table, &[7, HIGH]);
+    assert_eq!(table.bytes(), 16);
 }
 
-/// Both hashes have the same row in each segment.
 fn a_race_for_the_last_place_loses_no_hash() {
-    let table = table();
-    let insertions = insert_in_threads(&table, [4, 8]);
-    assert_eq!(count(&insertions, Insertion::Inserted), 2);
-    assert_eq!((table.insert(4), table.insert(8)), (Insertion::Present, Insertion::Present));
-    assert_eq!(table.insert(12), Insertion::Full);
+    let table = table(1);
+    assert_eq!(insert_in_threads(&table, [7, HIGH]), [Insertion::Inserted; 2]);
+    assert_present(&table, &[7, HIGH]);
+    assert_eq!(table.bytes(), 16);
 }
 
-/// The budget is enough for the first segment of one table.
+/// One of both hashes takes the last place of the page, or finds it closed.
+fn a_division_loses_no_hash() {
+    let table = table(2);
+    assert_eq!(table.insert(6), Insertion::Inserted);
+    let thread = thread::spawn({
+        let table = Arc::clone(&table);
+        move || [table.insert(7), table.insert(HIGH)]
+    });
+    let insertions = [table.insert(HIGH | 2), table.insert(7)];
+    let others = thread.join().expect("no panic");
+    assert_eq!((insertions[0], others[1]), (Insertion::Inserted, Insertion::Inserted));
+    assert_eq!(count(&[insertions[1], others[0]], Insertion::Inserted), 1);
+    assert_present(&table, &[6, 7, HIGH, HIGH | 2]);
+    assert_eq!(table.bytes(), 32);
+}
+
+/// The first place of the second hash is taken, so its thread divides the page. The other place of the page is free.
+fn a_division_loses_no_hash_that_takes_a_free_place() {
+    let table = Arc::new(Table::new(2, 1, 100, Arc::new(Budget::new(1_000))));
+    assert_eq!(table.insert(6), Insertion::Inserted);
+    assert_eq!(insert_in_threads(&table, [HIGH | 6, 7]), [Insertion::Inserted; 2]);
+    assert_present(&table, &[6, 7, HIGH | 6]);
+}
+
+fn a_hash_is_found_during_a_division() {
+    let table = table(1);
+    assert_eq!(table.insert(7), Insertion::Inserted);
+    let thread = thread::spawn({
+        let table = Arc::clone(&table);
+        move || table.insert(HIGH)
+    });
+    assert!(table.contains(7));
+    assert_eq!(table.insert(7), Insertion::Present);
+    assert_eq!(thread.join().expect("no panic"), Insertion::Inserted);
+}
+
+/// The other thread says so as soon as it has inserted the hash.
+fn a_hash_that_was_inserted_during_a_division_is_found() {
+    let table = table(1);
+    assert_eq!(table.insert(7), Insertion::Inserted);
+    let inserted = Arc::new(AtomicBool::new(false));
+    let thread = thread::spawn({
+        let (table, inserted) = (Arc::clone(&table), Arc::clone(&inserted));
+        move || {
+            assert_eq!(table.insert(HIGH), Insertion::Inserted);
+            inserted.store(true, Ordering::Release);
+        }
+    });
+    let is_inserted = inserted.load(Ordering::Acquire);
+    assert!(table.contains(HIGH) || !is_inserted);
+    thread.join().expect("no panic");
+}
+
+/// The budget is enough for the page of one table.
 fn two_threads_share_a_budget() {
     let budget = Arc::new(Budget::new(8));
     let tables = [(); 2].map(|()| Arc::new(Table::new(1, 1, 24, Arc::clone(&budget))));

@@ -1,7 +1,13 @@
 //! The types of `src/dpop/replay/sync.rs`, under the control of the model checker.
 
-pub(super) use loom::sync::Arc;
+#[path = "arc_swap.rs"]
+mod arc_swap;
+
+pub(super) use std::sync::Arc;
+
 pub(super) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+pub(super) use self::arc_swap::{ArcSwapOption, Guard};
 
 /// A `OnceLock` with the operations that the table uses. Like the original, it synchronizes a read with the write of the value.
 ///

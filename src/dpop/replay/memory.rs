@@ -51,9 +51,9 @@ struct Period {
 }
 
 impl MemoryReplayStore {
-    /// Creates a store for proofs without nonces, which take at most `max_bytes` bytes. The addresses of the pages of 4 KiB take up to 1 %
-    /// more. `span` is the longest time between the creation of two proofs that are accepted at the same time: the lifetime and twice the
-    /// leeway of proofs.
+    /// Creates a store for proofs without nonces, which take at most `max_bytes` bytes. The directory of their pages takes up to 1 % more.
+    /// `span` is the longest time between the creation of two proofs that are accepted at the same time: the lifetime and twice the leeway
+    /// of proofs.
     #[must_use]
     pub fn new(max_bytes: usize, span: Duration) -> Self {
         let length = span.checked_div(SPAN_PERIODS).unwrap_or(span).as_secs();
@@ -79,7 +79,8 @@ impl MemoryReplayStore {
         self.periods.load().current.iter().map(|period| period.used.entries()).fold(0, usize::saturating_add)
     }
 
-    /// Returns the bytes that are reserved for proofs, at most the limit. Memory is allocated in pages of 4 KiB when proofs need it.
+    /// Returns the bytes that proofs take, at most the limit. Memory is allocated in pages of 4 to 16 KiB when proofs need it. While a
+    /// page is replaced by two, all three take memory for some microseconds.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.periods.load().current.iter().map(|period| period.used.bytes()).fold(0, usize::saturating_add)
@@ -124,7 +125,7 @@ impl MemoryReplayStore {
         periods.find(number).map(|period| period.insert(hash, ends_at))
     }
 
-    /// Adds a period and drops those that have ended, about one in half a minute. This frees their pages one by one: about 2,000 pages for a
+    /// Adds a period and drops those that have ended, about one in half a minute. This frees their pages one by one: about 500 pages for a
     /// period of 8 MiB. Returns `None` if too many periods have not ended.
     fn add(&self, number: i64, ends_at: i64, now: Timestamp) -> Result<Option<Arc<Period>>, ReplayError> {
         self.periods.rcu(|periods| {
@@ -132,7 +133,8 @@ impl MemoryReplayStore {
             periods.drop_ended(now);
             let is_known = periods.dropped.contains(&number) || periods.find(number).is_some();
             if !is_known && periods.current.len() < MAX_PERIODS {
-                let used = Table::new(FIRST_PLACES, ROW_PLACES, self.period_bytes, Arc::clone(&self.budget));
+                let used =
+                    Table::new(places(self.period_bytes), ROW_PLACES, self.period_bytes, Arc::clone(&self.budget));
                 periods.current.push(Arc::new(Period { number, ends_at: AtomicI64::new(ends_at), used }));
             }
             periods
@@ -187,6 +189,13 @@ impl ReplayStore for MemoryReplayStore {
     }
 }
 
+/// Returns the places of a page. A period has room for eight pages, unless it is very small.
+fn places(period_bytes: usize) -> usize {
+    // A place has eight bytes.
+    let eighth = period_bytes.checked_shr(6).and_then(usize::checked_ilog2).unwrap_or(0);
+    1_usize.checked_shl(eighth).unwrap_or(0).clamp(MIN_PAGE_PLACES, MAX_PAGE_PLACES)
+}
+
 impl fmt::Debug for MemoryReplayStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryReplayStore").field("entries", &self.entries()).finish_non_exhaustive()
@@ -207,10 +216,13 @@ const NONCE_PERIODS: usize = 3;
 const MAX_PERIODS: usize = 256;
 
 /// 4 KiB.
-const FIRST_PLACES: usize = 512;
+const MIN_PAGE_PLACES: usize = 512;
 
-/// Eight cache lines. With fewer places, a row overflows and the table grows long before it is filled.
-const ROW_PLACES: usize = 64;
+/// 16 KiB. One proof in about 1,500 divides a page, which takes about 20 times as long as another insertion.
+const MAX_PAGE_PLACES: usize = 2_048;
+
+/// Larger rows are filled better before a page is divided, and are searched for longer.
+const ROW_PLACES: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -267,7 +279,7 @@ mod tests {
             }
         }
         let _other = record(&store, "c", 10_000, 10_000);
-        assert_eq!((store.entries(), store.bytes()), (1, 4_096));
+        assert_eq!((store.entries(), store.bytes()), (1, 16_384));
     }
 
     #[test]
@@ -320,7 +332,7 @@ mod tests {
         let first_error = (0..).map(|number| record(&store, &number.to_string(), 1_000, 1_000)).find(Result::is_err);
         // The period lasts from 990 to 1020.
         assert_eq!(first_error, Some(Err(ReplayError::Full { retry_after: Duration::from_secs(20) })));
-        assert!(store.entries() * 2 > FIRST_PLACES, "{}", store.entries());
+        assert!(store.entries() * 2 > MIN_PAGE_PLACES, "{}", store.entries());
         assert_eq!(record(&store, "0", 1_000, 1_000), Ok(ProofUse::Replayed));
         assert_eq!(record(&store, "new", 1_020, 1_000), Ok(ProofUse::First));
         assert!(store.bytes() <= 6 * 4_096);
@@ -357,7 +369,7 @@ mod tests {
             counts.push(filled.count());
             assert!(store.bytes() <= 3 * 4_096);
         }
-        assert!(counts.iter().all(|count| count * 2 > FIRST_PLACES), "{counts:?}");
+        assert!(counts.iter().all(|count| count * 2 > MIN_PAGE_PLACES), "{counts:?}");
     }
 
     /// A thread may stall between the creation of a period and its first proof.

@@ -2,3 +2,5 @@
 
 pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(super) use std::sync::{Arc, OnceLock};
+
+pub(super) use arc_swap::{ArcSwapOption, Guard};
