@@ -10,6 +10,7 @@
 //! A shared [`Secret`] starts at step 2. No key verifies an algorithm that it is not bound to, so a token cannot choose how
 //! its own signature is checked (RFC 8725 §3.1).
 
+mod curve;
 mod der;
 mod ed25519;
 mod embedded;
