@@ -28,15 +28,20 @@ fn main() {
     check("a division loses no hash that takes a free place", a_division_loses_no_hash_that_takes_a_free_place);
     check("a hash is found during a division", a_hash_is_found_during_a_division);
     check("a hash that was inserted during a division is found", a_hash_that_was_inserted_during_a_division_is_found);
+    check("one page is enough for two threads", one_page_is_enough_for_two_threads);
+    check("the last division rejects no hash", the_last_division_rejects_no_hash);
     check("two threads share a budget", two_threads_share_a_budget);
 }
 
 /// Begins with another bit than the small numbers.
 const HIGH: u64 = 1 << 63;
 
-/// A table whose pages have so many places. It has room for two threads that divide a page, one of which does so in vain.
+/// Selects the second one of two places.
+const SECOND: u64 = 1 << 31;
+
+/// A table of at most two pages that have so many places.
 fn table(places: usize) -> Arc<Table> {
-    Arc::new(Table::new(places, places, places.saturating_mul(40), Arc::new(Budget::new(1_000))))
+    Arc::new(Table::new(2, places, places, Arc::new(Budget::new(1_000))))
 }
 
 fn insert_in_threads(table: &Arc<Table>, hashes: [u64; 2]) -> [Insertion; 2] {
@@ -103,10 +108,10 @@ fn a_division_loses_no_hash() {
 
 /// The first place of the second hash is taken, so its thread divides the page. The other place of the page is free.
 fn a_division_loses_no_hash_that_takes_a_free_place() {
-    let table = Arc::new(Table::new(2, 1, 100, Arc::new(Budget::new(1_000))));
+    let table = Arc::new(Table::new(2, 2, 1, Arc::new(Budget::new(1_000))));
     assert_eq!(table.insert(6), Insertion::Inserted);
-    assert_eq!(insert_in_threads(&table, [HIGH | 6, 7]), [Insertion::Inserted; 2]);
-    assert_present(&table, &[6, 7, HIGH | 6]);
+    assert_eq!(insert_in_threads(&table, [HIGH | 6, SECOND]), [Insertion::Inserted; 2]);
+    assert_present(&table, &[6, SECOND, HIGH | 6]);
 }
 
 fn a_hash_is_found_during_a_division() {
@@ -138,16 +143,35 @@ fn a_hash_that_was_inserted_during_a_division_is_found() {
     thread.join().expect("no panic");
 }
 
-/// The budget is enough for the page of one table.
+/// The page takes the whole budget. The thread that does not publish it has a place nevertheless.
+fn one_page_is_enough_for_two_threads() {
+    let table = Arc::new(Table::new(2, 2, 1, Arc::new(Budget::new(16))));
+    assert_eq!(insert_in_threads(&table, [7, SECOND]), [Insertion::Inserted; 2]);
+}
+
+/// The last page of the budget is used by one division, and both threads have a place then.
+fn the_last_division_rejects_no_hash() {
+    let budget = Arc::new(Budget::new(16));
+    let table = Arc::new(Table::new(4, 1, 1, Arc::clone(&budget)));
+    assert_eq!(insert_in_threads(&table, [7, HIGH]), [Insertion::Inserted; 2]);
+    assert_eq!(table.insert(HIGH | 1), Insertion::Full);
+    assert_eq!(budget.used(), 16);
+    drop(table);
+    assert_eq!(budget.used(), 0);
+}
+
+/// The budget is enough for the page of one table. Both threads may find it unused.
 fn two_threads_share_a_budget() {
     let budget = Arc::new(Budget::new(8));
-    let tables = [(); 2].map(|()| Arc::new(Table::new(1, 1, 24, Arc::clone(&budget))));
+    let tables = [(); 2].map(|()| Arc::new(Table::new(2, 1, 1, Arc::clone(&budget))));
     let [first, second] = tables;
-    // A table that is dropped releases its bytes, so both tables live until the end.
     let thread = thread::spawn({
         let first = Arc::clone(&first);
         move || first.insert(7)
     });
     let insertions = [second.insert(7), thread.join().expect("no panic")];
-    assert!(count(&insertions, Insertion::Inserted) <= 1);
+    assert!(count(&insertions, Insertion::Inserted) >= 1);
+    assert_eq!(first.insert(HIGH), Insertion::Full);
+    drop([first, second]);
+    assert_eq!(budget.used(), 0);
 }

@@ -51,9 +51,9 @@ struct Period {
 }
 
 impl MemoryReplayStore {
-    /// Creates a store for proofs without nonces, which take at most `max_bytes` bytes. The directory of their pages takes up to 1 % more.
-    /// `span` is the longest time between the creation of two proofs that are accepted at the same time: the lifetime and twice the leeway
-    /// of proofs.
+    /// Creates a store for proofs without nonces, which take at most `max_bytes` bytes. From 1 MiB, the directory of their pages takes up to
+    /// 1 % more, and each thread that divides a page takes up to 48 KiB more meanwhile. `span` is the longest time between the creation of two
+    /// proofs that are accepted at the same time: the lifetime and twice the leeway of proofs.
     #[must_use]
     pub fn new(max_bytes: usize, span: Duration) -> Self {
         let length = span.checked_div(SPAN_PERIODS).unwrap_or(span).as_secs();
@@ -79,8 +79,7 @@ impl MemoryReplayStore {
         self.periods.load().current.iter().map(|period| period.used.entries()).fold(0, usize::saturating_add)
     }
 
-    /// Returns the bytes that proofs take, at most the limit. Memory is allocated in pages of 4 to 16 KiB when proofs need it. While a
-    /// page is replaced by two, all three take memory for some microseconds.
+    /// Returns the bytes that proofs take. Memory is allocated in pages of at most 16 KiB when proofs need it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.periods.load().current.iter().map(|period| period.used.bytes()).fold(0, usize::saturating_add)
@@ -133,8 +132,7 @@ impl MemoryReplayStore {
             periods.drop_ended(now);
             let is_known = periods.dropped.contains(&number) || periods.find(number).is_some();
             if !is_known && periods.current.len() < MAX_PERIODS {
-                let used =
-                    Table::new(places(self.period_bytes), ROW_PLACES, self.period_bytes, Arc::clone(&self.budget));
+                let used = new_table(self.period_bytes, Arc::clone(&self.budget));
                 periods.current.push(Arc::new(Period { number, ends_at: AtomicI64::new(ends_at), used }));
             }
             periods
@@ -189,11 +187,12 @@ impl ReplayStore for MemoryReplayStore {
     }
 }
 
-/// Returns the places of a page. A period has room for eight pages, unless it is very small.
-fn places(period_bytes: usize) -> usize {
-    // A place has eight bytes.
-    let eighth = period_bytes.checked_shr(6).and_then(usize::checked_ilog2).unwrap_or(0);
-    1_usize.checked_shl(eighth).unwrap_or(0).clamp(MIN_PAGE_PLACES, MAX_PAGE_PLACES)
+/// Creates the table of a period. The pages have the size with which a power of two of them fills the period: if only some pages could be
+/// divided, the others would be full while these are half empty.
+fn new_table(period_bytes: usize, budget: Arc<Budget>) -> Table {
+    let pages = period_bytes.div_ceil(MAX_PAGE_BYTES).next_power_of_two().max(MIN_PAGES);
+    let places = period_bytes.checked_div(pages.saturating_mul(size_of::<u64>())).unwrap_or(0);
+    Table::new(pages, places.max(1), ROW_PLACES, budget)
 }
 
 impl fmt::Debug for MemoryReplayStore {
@@ -215,11 +214,12 @@ const NONCE_PERIODS: usize = 3;
 /// only if the clock was set back.
 const MAX_PERIODS: usize = 256;
 
-/// 4 KiB.
-const MIN_PAGE_PLACES: usize = 512;
+/// The size of a page is at most this, and more than half of it if a period has more than [`MIN_PAGES`]. One proof in about 1,500 divides
+/// a page, which takes about 20 times as long as another insertion.
+const MAX_PAGE_BYTES: usize = 16_384;
 
-/// 16 KiB. One proof in about 1,500 divides a page, which takes about 20 times as long as another insertion.
-const MAX_PAGE_PLACES: usize = 2_048;
+/// A power of two. With few pages, a period that cannot divide its last page wastes much of its memory.
+const MIN_PAGES: usize = 4;
 
 /// Larger rows are filled better before a page is divided, and are searched for longer.
 const ROW_PLACES: usize = 128;
@@ -279,7 +279,7 @@ mod tests {
             }
         }
         let _other = record(&store, "c", 10_000, 10_000);
-        assert_eq!((store.entries(), store.bytes()), (1, 16_384));
+        assert_eq!((store.entries(), store.bytes()), (1, 10_920));
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
         let first_error = (0..).map(|number| record(&store, &number.to_string(), 1_000, 1_000)).find(Result::is_err);
         // The period lasts from 990 to 1020.
         assert_eq!(first_error, Some(Err(ReplayError::Full { retry_after: Duration::from_secs(20) })));
-        assert!(store.entries() * 2 > MIN_PAGE_PLACES, "{}", store.entries());
+        assert!(store.entries() * 2 > 512, "{}", store.entries());
         assert_eq!(record(&store, "0", 1_000, 1_000), Ok(ProofUse::Replayed));
         assert_eq!(record(&store, "new", 1_020, 1_000), Ok(ProofUse::First));
         assert!(store.bytes() <= 6 * 4_096);
@@ -369,7 +369,7 @@ mod tests {
             counts.push(filled.count());
             assert!(store.bytes() <= 3 * 4_096);
         }
-        assert!(counts.iter().all(|count| count * 2 > MIN_PAGE_PLACES), "{counts:?}");
+        assert!(counts.iter().all(|count| count * 2 > 512), "{counts:?}");
     }
 
     /// A thread may stall between the creation of a period and its first proof.
@@ -392,6 +392,25 @@ mod tests {
             panic!("a store in memory responds at once")
         };
         assert_eq!((used, ReplayStore::entries(&other)), (Ok(ProofUse::Replayed), Some(1)));
+    }
+
+    #[test]
+    fn a_period_of_any_size_is_filled() {
+        let hasher = RandomState::new();
+        for period_bytes in [2_000, 10_922, 17_066, 28_672, 200_000, 840_000, 1_400_000] {
+            let table = new_table(period_bytes, Arc::new(Budget::new(period_bytes)));
+            let inserted = (0_u64..).take_while(|number| {
+                let (entries, bytes) = (table.entries(), table.bytes());
+                assert!(
+                    entries < 700 || bytes <= entries * 24,
+                    "{bytes} bytes for {entries} entries of {period_bytes}"
+                );
+                table.insert(hasher.hash_one(number)) == Insertion::Inserted
+            });
+            let entries = inserted.count();
+            assert!(entries * 11 >= period_bytes, "{entries} entries in {period_bytes} bytes");
+            assert!(table.bytes() <= period_bytes);
+        }
     }
 
     #[test]

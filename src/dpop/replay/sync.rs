@@ -1,6 +1,6 @@
 //! The types through which threads share a [`Table`](super::table::Table). The model checks compile the table with others.
 
+pub(super) use std::sync::Arc;
 pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-pub(super) use std::sync::{Arc, OnceLock};
 
 pub(super) use arc_swap::{ArcSwapOption, Guard};

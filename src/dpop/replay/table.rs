@@ -1,6 +1,6 @@
 //! `Table`: a set of hashes that only grows, into which any number of threads insert without a lock.
 
-use super::sync::{Arc, ArcSwapOption, AtomicU64, AtomicUsize, Guard, OnceLock, Ordering};
+use super::sync::{Arc, ArcSwapOption, AtomicU64, AtomicUsize, Guard, Ordering};
 
 /// A set of 64-bit hashes in pages. The first bits of a hash select its page.
 ///
@@ -9,19 +9,18 @@ use super::sync::{Arc, ArcSwapOption, AtomicU64, AtomicUsize, Guard, OnceLock, O
 /// insert one hash meet at the same place, and exactly one of them writes it.
 ///
 /// If the first places of the sequence are taken, the page is divided: its free places are closed, so that it does not change any more,
-/// its hashes are copied to two new pages by their next bit, and it is dropped. Each thread that meets a closed place divides the page
-/// too, so that no thread waits for another one. The first copy that is published counts, and all copies contain the same hashes.
+/// its hashes are copied to two new pages by their next bit, and it is dropped. A thread that finds closed places divides the page as well, so
+/// that it does not wait for the first one. The first copy that is published counts, and all copies contain the same hashes.
 pub(super) struct Table {
-    /// The slots of the pages whose hashes are selected by n bits: level n has 2ⁿ slots.
-    levels: [OnceLock<Box<[Slot]>>; LEVELS],
+    /// The slots of the pages whose hashes are selected by no bit, then those by one bit, and so on. The last level has one slot for each
+    /// page that the table may have, so its pages are not divided.
+    slots: Box<[Slot]>,
     /// The level at which a search begins.
     depth: AtomicUsize,
-    /// The number of places of a page, a power of two.
+    /// The number of places of a page.
     places: usize,
-    /// A page is divided, if the budgets allow it, when a hash finds its first `row` places taken.
+    /// A page is divided when a hash finds its first `row` places taken, if there is room for another page.
     row: usize,
-    /// The bytes that the places of all pages together may take. The slots are not included.
-    bound: usize,
     own: Budget,
     shared: Arc<Budget>,
     /// Takes the slot of a page that was divided.
@@ -47,16 +46,15 @@ pub(super) enum Insertion {
 }
 
 impl Table {
-    /// Creates a table whose pages have `places` places, a power of two. The table and the others with the same budget together allocate
-    /// no more than the budget.
-    pub(super) fn new(places: usize, row: usize, bound: usize, shared: Arc<Budget>) -> Self {
+    /// Creates a table of at most `pages` pages, a power of two, with `places` places each. The pages of all tables with the same budget
+    /// take at most its bytes. If several threads divide pages at the same time, each of them can exceed a limit by one page.
+    pub(super) fn new(pages: usize, places: usize, row: usize, shared: Arc<Budget>) -> Self {
         Self {
-            levels: Default::default(),
+            slots: (1..pages.saturating_mul(2)).map(|_| Slot::default()).collect(),
             depth: AtomicUsize::new(0),
             places,
             row,
-            bound,
-            own: Budget::new(bound),
+            own: Budget::new(bytes(places).saturating_mul(pages)),
             shared,
             divided: Arc::new(Page::new(0)),
             entries: AtomicUsize::new(0),
@@ -66,24 +64,30 @@ impl Table {
     /// Inserts a hash, unless it is in the table.
     pub(super) fn insert(&self, hash: u64) -> Insertion {
         let hash = marked(hash);
-        loop {
-            let Some((level, slot)) = self.search(hash) else {
+        let insertion = loop {
+            let found = self.search(hash);
+            let Some((level, page)) = found.as_ref().and_then(|(level, slot)| Some((*level, slot.as_deref()?))) else {
                 match self.add_first_page() {
                     true => continue,
-                    false => return Insertion::Full,
+                    false => break Insertion::Full,
                 }
             };
-            let Some(page) = slot.as_deref() else { return Insertion::Full };
-            let insertion = match page.insert(hash, self.row) {
-                Some(insertion) => insertion,
-                None if self.divide(level, hash, page) => continue,
-                None => page.insert(hash, self.places).unwrap_or(Insertion::Full),
-            };
-            if insertion == Insertion::Inserted {
-                self.entries.fetch_add(1, Ordering::Relaxed);
+            match page.insert(hash, self.row) {
+                Some(insertion) => break insertion,
+                None if self.may_divide(level) => self.divide(level, hash, page),
+                // There is no room for another page, but this page may have a place.
+                None => match page.insert(hash, self.places) {
+                    Some(insertion) => break insertion,
+                    // Another thread has divided the page, so there was room until then.
+                    None if self.is_divided(level, hash) => {}
+                    None => break Insertion::Full,
+                },
             }
-            return insertion;
+        };
+        if insertion == Insertion::Inserted {
+            self.entries.fetch_add(1, Ordering::Relaxed);
         }
+        insertion
     }
 
     /// Returns whether a hash is in the table.
@@ -98,16 +102,16 @@ impl Table {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes of the places of all pages. The slots, at most 32 bytes for each page, are not included.
+    /// Returns the bytes of the places of all pages.
     pub(super) fn bytes(&self) -> usize {
-        self.bound.saturating_sub(self.own.left())
+        self.own.used()
     }
 
     /// Returns the slot that contains the page of a hash, and its level. `None` if there are no pages yet.
     fn search(&self, hash: u64) -> Option<(usize, Guard<Option<Arc<Page>>>)> {
         let mut level = self.depth.load(Ordering::Relaxed);
         loop {
-            let slot = self.slot(level, hash).map(Slot::load);
+            let slot = self.slots.get(position(level, hash)).map(Slot::load);
             match slot.as_ref().and_then(|slot| slot.as_deref()) {
                 Some(page) if page.is_mark() => level = level.saturating_add(1),
                 Some(_) => return slot.map(|slot| (level, slot)),
@@ -116,81 +120,61 @@ impl Table {
         }
     }
 
-    fn slot(&self, level: usize, hash: u64) -> Option<&Slot> {
-        self.levels.get(level)?.get()?.get(index(level, hash))
-    }
-
-    /// Returns the slots of a level. `None` if it would have more slots than pages of equal fill need under the bound.
-    fn slots(&self, level: usize) -> Option<&[Slot]> {
-        let slots = self.levels.get(level)?;
-        if slots.get().is_none() {
-            let count = u32::try_from(level).ok().and_then(|level| 1_usize.checked_shl(level))?;
-            if bytes(self.places).checked_mul(count)? > self.bound.saturating_mul(2) {
-                return None;
-            }
-            let _is_present = slots.set((0..count).map(|_| Slot::default()).collect());
-        }
-        slots.get().map(|slots| &**slots)
-    }
-
     /// Returns whether there is a first page now.
     fn add_first_page(&self) -> bool {
-        let Some(slot) = self.slots(0).and_then(<[Slot]>::first) else { return false };
-        let is_reserved = self.reserve();
-        if is_reserved && !publish(slot, Page::new(self.places)) {
-            self.release();
+        let Some(slot) = self.slots.first() else { return false };
+        if !self.has_room() {
+            return slot.load().is_some();
         }
-        is_reserved
-    }
-
-    /// Divides a page, unless another thread has done so. Returns whether it is divided now.
-    fn divide(&self, level: usize, hash: u64, page: &Page) -> bool {
-        let next = level.saturating_add(1);
-        let (Some(slot), Some(slots)) = (self.slot(level, hash), self.slots(next)) else { return false };
-        // The page is replaced by two.
-        if !self.reserve() {
-            return false;
+        if publish(slot, Page::new(self.places)) {
+            self.count_page();
         }
-        let first = index(next, hash) & !1;
-        for (slot, half) in slots.iter().skip(first).zip(page.divide(next)) {
-            publish(slot, half);
-        }
-        let previous = slot.swap(Some(Arc::clone(&self.divided)));
-        if previous.is_some_and(|page| page.is_mark()) {
-            self.release();
-        }
-        self.depth.fetch_max(next, Ordering::Relaxed);
         true
     }
 
-    /// Reserves the bytes of a page, if both budgets allow it.
-    fn reserve(&self) -> bool {
-        let bytes = bytes(self.places);
-        if !self.own.reserve(bytes) {
-            return false;
-        }
-        let is_reserved = self.shared.reserve(bytes);
-        if !is_reserved {
-            self.own.release(bytes);
-        }
-        is_reserved
+    fn may_divide(&self, level: usize) -> bool {
+        position(level.saturating_add(1), 0) < self.slots.len() && self.has_room()
     }
 
-    fn release(&self) {
-        self.own.release(bytes(self.places));
-        self.shared.release(bytes(self.places));
+    fn is_divided(&self, level: usize, hash: u64) -> bool {
+        self.slots.get(position(level, hash)).is_some_and(|slot| slot.load().as_deref().is_some_and(Page::is_mark))
+    }
+
+    /// Divides a page, unless another thread has done so.
+    fn divide(&self, level: usize, hash: u64, page: &Page) {
+        let next = level.saturating_add(1);
+        let first = position(next, hash).saturating_sub(first_bits(next, hash) & 1);
+        for (slot, half) in self.slots.iter().skip(first).zip(page.divide(next)) {
+            publish(slot, half);
+        }
+        let slot = self.slots.get(position(level, hash));
+        let previous = slot.and_then(|slot| slot.swap(Some(Arc::clone(&self.divided))));
+        if previous.is_some_and(|page| !page.is_mark()) {
+            // Two pages replace one.
+            self.count_page();
+        }
+        self.depth.fetch_max(next, Ordering::Relaxed);
+    }
+
+    fn has_room(&self) -> bool {
+        self.own.has(bytes(self.places)) && self.shared.has(bytes(self.places))
+    }
+
+    fn count_page(&self) {
+        self.own.take(bytes(self.places));
+        self.shared.take(bytes(self.places));
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.shared.give_back(self.bytes());
     }
 }
 
 /// Puts a page into its slot, unless the slot has had one.
 fn publish(slot: &Slot, page: Page) -> bool {
     slot.compare_and_swap(&None::<Arc<Page>>, Some(Arc::new(page))).is_none()
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        self.shared.release(self.bytes());
-    }
 }
 
 impl Page {
@@ -227,8 +211,9 @@ impl Page {
 
     /// Returns the places of a hash in their order.
     fn sequence(&self, hash: u64) -> impl Iterator<Item = &AtomicU64> {
-        let last = self.0.len().saturating_sub(1);
-        let start = usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & last;
+        let places = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
+        let start = (hash & u64::from(u32::MAX)).saturating_mul(places) >> u32::BITS;
+        let start = usize::try_from(start).unwrap_or(0);
         self.0.iter().skip(start).chain(self.0.iter().take(start))
     }
 
@@ -242,7 +227,7 @@ impl Page {
             };
             if present != CLOSED {
                 let [zero, one] = &halves;
-                let half = if index(bits, present) & 1 == 0 { zero } else { one };
+                let half = if first_bits(bits, present) & 1 == 0 { zero } else { one };
                 let free = half.sequence(present).find(|place| place.load(Ordering::Relaxed) == 0);
                 // A half has a place for each hash of the page.
                 free.into_iter().for_each(|place| place.store(present, Ordering::Relaxed));
@@ -252,25 +237,32 @@ impl Page {
     }
 }
 
-/// The bytes that several tables together may still allocate.
-pub(super) struct Budget(AtomicUsize);
+/// Bytes that were allocated, and their limit.
+pub(super) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, used: AtomicUsize::new(0) }
     }
 
-    /// Reserves bytes, if there are as many left.
-    fn reserve(&self, bytes: usize) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
     }
 
-    fn release(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+    fn has(&self, bytes: usize) -> bool {
+        self.used().checked_add(bytes).is_some_and(|used| used <= self.limit)
     }
 
-    fn left(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    /// A thread that sees the bytes used also sees the page that took them.
+    fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
 
@@ -279,10 +271,15 @@ fn marked(hash: u64) -> u64 {
     hash.clamp(1, CLOSED - 1)
 }
 
-/// Returns the first `bits` bits of a hash.
-fn index(bits: usize, hash: u64) -> usize {
+/// Returns the position of the slot of a hash at a level. The levels before have 2ⁿ − 1 slots.
+fn position(level: usize, hash: u64) -> usize {
+    let before = u32::try_from(level).ok().and_then(|level| 1_usize.checked_shl(level)).unwrap_or(usize::MAX);
+    before.saturating_sub(1).saturating_add(first_bits(level, hash))
+}
+
+fn first_bits(bits: usize, hash: u64) -> usize {
     let others = u32::try_from(bits).ok().and_then(|bits| u64::BITS.checked_sub(bits));
-    others.and_then(|others| hash.checked_shr(others)).and_then(|index| usize::try_from(index).ok()).unwrap_or(0)
+    others.and_then(|others| hash.checked_shr(others)).and_then(|first| usize::try_from(first).ok()).unwrap_or(0)
 }
 
 fn bytes(places: usize) -> usize {
@@ -290,8 +287,6 @@ fn bytes(places: usize) -> usize {
 }
 
 const CLOSED: u64 = u64::MAX;
-
-const LEVELS: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -306,7 +301,7 @@ mod tests {
     const ROW: usize = 128;
 
     fn table(bound: usize) -> Table {
-        Table::new(PLACES, ROW, bound, Arc::new(Budget::new(bound)))
+        Table::new(bound / PAGE, PLACES, ROW, Arc::new(Budget::new(bound)))
     }
 
     /// Returns different hashes that are spread evenly.
@@ -360,7 +355,7 @@ mod tests {
             }
         }
         assert_eq!(table.bytes(), bound);
-        assert!(inserted.len() * 13 >= bound, "{} hashes in {bound} bytes", inserted.len());
+        assert!(inserted.len() * 10 >= bound, "{} hashes in {bound} bytes", inserted.len());
         assert!(inserted.iter().all(|hash| table.insert(*hash) == Insertion::Present && table.contains(*hash)));
         assert!(hashes(2_000_000).skip(1_000_000).all(|hash| !table.contains(hash)));
     }
@@ -368,16 +363,16 @@ mod tests {
     #[test]
     fn tables_share_a_budget_and_return_it() {
         let budget = Arc::new(Budget::new(3 * PAGE));
-        let tables = [(); 2].map(|()| Table::new(PLACES, ROW, 1 << 20, Arc::clone(&budget)));
+        let tables = [(); 2].map(|()| Table::new(256, PLACES, ROW, Arc::clone(&budget)));
         let fill = |table: &Table| hashes(10_000).filter(|hash| table.insert(*hash) == Insertion::Inserted).count();
         assert!(fill(&tables[0]) > 2 * PLACES);
         assert_eq!((fill(&tables[1]), tables[0].bytes(), tables[1].bytes()), (0, 3 * PAGE, 0));
         let [first, second] = tables;
         drop(first);
         assert!(fill(&second) > 2 * PLACES);
-        assert_eq!((second.bytes(), budget.left()), (3 * PAGE, 0));
+        assert_eq!((second.bytes(), budget.used()), (3 * PAGE, 3 * PAGE));
         drop(second);
-        assert_eq!(budget.left(), 3 * PAGE);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
@@ -394,8 +389,8 @@ mod tests {
     #[test]
     fn hashes_with_equal_first_bits_end_at_the_last_level() {
         let table = table(1 << 16);
-        let inserted = (1..10_000).filter(|hash| table.insert(*hash) == Insertion::Inserted).count();
-        assert_eq!((inserted, table.bytes()), (PLACES, 6 * PAGE));
+        let inserted = (1..1_000).filter(|hash| table.insert(*hash) == Insertion::Inserted).count();
+        assert_eq!((inserted, table.bytes()), (PLACES, 5 * PAGE));
         assert!((1..=512).all(|hash| table.contains(hash)));
     }
 
