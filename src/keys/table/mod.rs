@@ -36,7 +36,6 @@ struct Inner {
     known: Known,
     /// Sorted, without duplicates.
     thumbprints: Box<[Thumbprint]>,
-    digest: [u8; 32],
     origin: KeyOrigin,
 }
 
@@ -85,13 +84,11 @@ impl KeyTable {
         let mut thumbprints: Vec<Thumbprint> = keys.iter().map(|key| *key.thumbprint()).collect();
         thumbprints.sort_unstable();
         thumbprints.dedup();
-        let digest = digest(&keys, &known);
         let inner = Inner {
             keys: keys.into_boxed_slice(),
             document_order: document_order.into_boxed_slice(),
             known,
             thumbprints: thumbprints.into_boxed_slice(),
-            digest,
             origin,
         };
         Self { inner: Arc::new(inner) }
@@ -191,9 +188,9 @@ impl KeyTable {
     }
 
     /// Returns a digest that is equal for two tables if and only if they have the same keys with the same names, and the same
-    /// names of skipped keys, in any order.
+    /// names of skipped keys, in any order. It is computed in each call, since most tables are never compared.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        self.inner.digest
+        digest(&self.inner.keys, &self.inner.known)
     }
 
     /// Compares the table with an earlier one of the same issuer.
