@@ -30,12 +30,24 @@ pub(super) struct ScannedKey {
 
 /// Finds the JWKs of a document: at most [`defaults::MAX_SCANNED_KEYS`] private ones, and as many public ones.
 pub(super) fn scan(document: &[u8]) -> Vec<ScannedKey> {
-    let scanner = Scanner { document, at: 0, levels: Vec::new(), too_deep: 0, found: Vec::new(), counts: [0; 2] };
-    scanner.run()
+    Scanner::new(document, Wanted::AllKeys).run()
+}
+
+/// Finds the private JWKs of a document: at most [`defaults::MAX_SCANNED_KEYS`]. Computes no thumbprint of a public one.
+pub(super) fn scan_private(document: &[u8]) -> Vec<ScannedKey> {
+    Scanner::new(document, Wanted::PrivateKeys).run()
+}
+
+/// Which keys a scan returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    AllKeys,
+    PrivateKeys,
 }
 
 struct Scanner<'j> {
     document: &'j [u8],
+    wanted: Wanted,
     at: usize,
     /// The arrays and objects that are open, at most [`defaults::MAX_SCAN_DEPTH`].
     levels: Vec<Level<'j>>,
@@ -62,6 +74,10 @@ struct Object<'j> {
 }
 
 impl<'j> Scanner<'j> {
+    fn new(document: &'j [u8], wanted: Wanted) -> Self {
+        Self { document, wanted, at: 0, levels: Vec::new(), too_deep: 0, found: Vec::new(), counts: [0; 2] }
+    }
+
     fn run(mut self) -> Vec<ScannedKey> {
         while let Some(byte) = self.next() {
             match byte {
@@ -147,6 +163,9 @@ impl<'j> Scanner<'j> {
             _ => (0, false),
         };
         let is_private = is_private(object.members.iter().copied());
+        if !is_private && self.wanted == Wanted::PrivateKeys {
+            return;
+        }
         let [public, private] = &mut self.counts;
         let count = if is_private { private } else { public };
         if let Some(key) = object.key(is_private, position, in_set)
@@ -268,7 +287,15 @@ mod tests {
 
     /// Returns the thumbprints of the private keys.
     fn found(document: impl AsRef<[u8]>) -> Vec<Thumbprint> {
-        scan(document.as_ref()).into_iter().filter(|key| key.is_private).flat_map(|key| key.thumbprints).collect()
+        let private = |keys: Vec<ScannedKey>| {
+            let private = keys.into_iter().filter(|key| key.is_private);
+            private.flat_map(|key| key.thumbprints).collect::<Vec<_>>()
+        };
+        let (found, all) = (scan_private(document.as_ref()), scan(document.as_ref()));
+        assert!(found.iter().all(|key| key.is_private));
+        let found = private(found);
+        assert_eq!(found, private(all));
+        found
     }
 
     #[test]
@@ -359,5 +386,6 @@ mod tests {
         assert_eq!(found(deep).len(), 1);
         let many = format!("{}{}", r#"{"kty":"x","d":"1"}"#.repeat(2000), RSA.repeat(2000));
         assert_eq!(scan(many.as_bytes()).len(), 2 * defaults::MAX_SCANNED_KEYS);
+        assert_eq!(scan_private(many.as_bytes()).len(), defaults::MAX_SCANNED_KEYS);
     }
 }

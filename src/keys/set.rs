@@ -11,7 +11,7 @@ use crate::keys::json::Document;
 use crate::keys::jwk::{PrivateKeys, PublishedKey, SkippedJwk};
 use crate::keys::material::Material;
 use crate::keys::pem;
-use crate::keys::scan::{ScannedKey, scan};
+use crate::keys::scan::{ScannedKey, scan, scan_private};
 use crate::keys::table::{KeyOrigin, KeyTable, Known, NamedKey};
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
@@ -73,7 +73,7 @@ impl KeySet {
             Document::Set(keys) => {
                 let keys = keys.iter().map(|key| key.get());
                 let mut set = Self::import(keys, defaults::MAX_KEYS, PrivateKeys::Skipped)?;
-                Arc::make_mut(&mut set.inner).record_private(&scan(document.as_ref()));
+                Arc::make_mut(&mut set.inner).record_private(&scan_private(document.as_ref()));
                 Ok(set)
             }
             Document::Key(json) => {
@@ -121,8 +121,8 @@ impl KeySet {
             return Ok(set);
         }
         let inner = Arc::make_mut(&mut set.inner);
-        let scanned = scan(document);
-        let outside = scanned.iter().filter(|key| key.is_private && !key.in_set && !key.thumbprints.is_empty());
+        let scanned = scan_private(document);
+        let outside = scanned.iter().filter(|key| !key.in_set && !key.thumbprints.is_empty());
         // Such a `kid` does not count as known: a token with it has an unknown kid.
         let outside = outside.map(|key| SkippedKey { kid: None, ..key.skipped() });
         inner.skipped.extend(outside.take(defaults::MAX_KEYS));

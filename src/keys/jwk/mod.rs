@@ -8,7 +8,7 @@ use crate::keys::error::SkipReason;
 use crate::keys::json::Members;
 use crate::keys::material::{Curve, Material};
 use crate::keys::private::is_private;
-use crate::keys::scan::scan;
+use crate::keys::scan::scan_private;
 use crate::keys::thumbprint::Thumbprint;
 use crate::token::{Algorithm, CertificateHashes};
 
@@ -54,7 +54,7 @@ impl PublishedKey {
         let Some(members) = Members::parse(json) else {
             let is_object = json.starts_with('{');
             let reason = match is_object {
-                true if scan(json.as_bytes()).iter().any(|key| key.is_private) => SkipReason::Private,
+                true if !scan_private(json.as_bytes()).is_empty() => SkipReason::Private,
                 true => SkipReason::MalformedMember,
                 false => SkipReason::NotAnObject,
             };
