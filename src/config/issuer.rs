@@ -358,9 +358,7 @@ impl Issuer {
     /// `iss` that was probably meant, or nothing.
     pub(crate) fn domains(&self) -> Vec<Box<str>> {
         let ignored = &mut SettingErrors::default();
-        self.listed()
-            .filter_map(|domain| self.resolve_domain(domain, ignored).or_else(|| domain.guess_issuer()))
-            .collect()
+        self.listed().filter_map(|domain| domain.issuer(ignored).or_else(|| domain.guess_issuer())).collect()
     }
 
     /// Returns the names of the rules for `iss` values that are not listed, even if they have errors.
@@ -383,7 +381,7 @@ impl Issuer {
     /// Resolves the settings to a trusted issuer, and records every error.
     pub(crate) fn resolve(&self, errors: &mut SettingErrors) -> Option<TrustedIssuer> {
         let name = self.first.as_str();
-        let domains: Option<Vec<Box<str>>> = self.listed().map(|domain| self.resolve_domain(domain, errors)).collect();
+        let domains: Option<Vec<Box<str>>> = self.listed().map(|domain| domain.resolve(errors)).collect();
         let rules = self.resolve_rules(name, errors);
         if self.misplaced_secret {
             errors.push(&setting(name, " secret"), SettingErrorKind::SecretWithPublicKeys);
@@ -410,19 +408,6 @@ impl Issuer {
             algorithms: algorithms.into_boxed_slice(),
             keys: keys?,
         })
-    }
-
-    fn resolve_domain(&self, domain: &Domain, errors: &mut SettingErrors) -> Option<Box<str>> {
-        match domain {
-            Domain::Auth0(bare) => {
-                domain::auth0_issuer(&format!("Auth0 domain {bare:?}"), bare, errors).map(String::into_boxed_str)
-            }
-            Domain::Exact(issuer) => {
-                domain::check_issuer(&setting(issuer, ""), issuer, errors);
-                Some(Box::from(issuer.as_str()))
-            }
-            Domain::Entra(..) => None,
-        }
     }
 
     /// Resolves the rules for `iss` values that are not listed.
@@ -502,7 +487,7 @@ impl Issuer {
         let remote = |origin| IssuerKeys::Remote { origin, initial_keys };
         match &self.keys {
             Keys::Auth0 => {
-                let issuer = self.resolve_domain(&self.first, &mut SettingErrors::default())?;
+                let issuer = self.first.issuer(&mut SettingErrors::default())?;
                 domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| remote(Origin::jwks(&issuer, endpoint)))
             }
             Keys::Discovery => {
@@ -538,6 +523,25 @@ impl Domain {
     fn as_str(&self) -> &str {
         match self {
             Self::Auth0(text) | Self::Exact(text) | Self::Entra(_, text) => text,
+        }
+    }
+
+    /// Returns the `iss` value, and records every error.
+    fn resolve(&self, errors: &mut SettingErrors) -> Option<Box<str>> {
+        if let Self::Exact(issuer) = self {
+            domain::check_issuer(&setting(issuer, ""), issuer, errors);
+        }
+        self.issuer(errors)
+    }
+
+    /// Returns the `iss` value, without a check of an exact one. Records why an Auth0 domain has none.
+    fn issuer(&self, errors: &mut SettingErrors) -> Option<Box<str>> {
+        match self {
+            Self::Auth0(bare) => {
+                domain::auth0_issuer(&format!("Auth0 domain {bare:?}"), bare, errors).map(String::into_boxed_str)
+            }
+            Self::Exact(issuer) => Some(Box::from(issuer.as_str())),
+            Self::Entra(..) => None,
         }
     }
 
