@@ -165,8 +165,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let (header, payload, thumbprint) = signed.into_parts();
         let claims = Claims::verified(header, payload, Some(thumbprint), Arc::clone(&self.core.claims_settings));
         let claims = self.application.read(claims)?.with_proven(confirmation);
-        let is_cacheable = self.token_cache.is_some();
-        let lifetime = self.core.rules.valid_until(claims.payload()).filter(|_| is_cacheable).map(|valid_until| {
+        let valid_until = self.token_cache.as_ref().and_then(|_| self.core.rules.valid_until(claims.payload()));
+        let lifetime = valid_until.map(|valid_until| {
             let stored_at = self.core.clock.monotonic();
             EntryLifetime { checked_at, valid_until, stored_at, max_age: defaults::TOKEN_CACHE_MAX_AGE }
         });
