@@ -265,13 +265,17 @@ fn at_most_one<'h>(mut found: impl Iterator<Item = &'h [u8]>) -> Result<Option<B
 fn credential(field: &HeaderValue, scheme: Scheme) -> Option<&[u8]> {
     let scheme_name = scheme.name().as_bytes();
     let (scheme, rest) = field.as_bytes().trim_ascii_end().split_at_checked(scheme_name.len())?;
-    // A scheme is a token (RFC 9110 §11.1): it ends at the first byte that is not a tchar.
-    if !scheme.eq_ignore_ascii_case(scheme_name) || rest.first().copied().is_some_and(is_tchar) {
+    // Nearly all clients write the name in the same case.
+    if scheme != scheme_name && !scheme.eq_ignore_ascii_case(scheme_name) {
         return None;
     }
-    let spaces = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    // A scheme is a token (RFC 9110 §11.1): it ends at the first byte that is not a tchar.
+    if spaces == 0 && rest.first().copied().is_some_and(is_tchar) {
+        return None;
+    }
     // Without a space, the rest is returned whole and is not a b64token: "Bearer\t…", "Bearer,…".
-    if spaces == 0 { Some(rest) } else { rest.get(spaces..) }
+    rest.get(spaces..)
 }
 
 /// RFC 6750 §2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
