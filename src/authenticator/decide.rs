@@ -1,12 +1,13 @@
 //! The synchronous decision about a request, and what is left to do if it has to wait.
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, Entry, HeaderName, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
+};
 use http::{HeaderMap, Method};
 
 use crate::authenticator::{Anonymous, Authenticator, Preflight, RawToken};
 use crate::claims::Claims;
 use crate::dpop::{DPOP, NonceAge};
-use crate::mutual_tls::MutualTlsRules;
 use crate::rejection::Rejection;
 use crate::request::credential::{self, BearerToken, Credential, CredentialError, SharedCredential};
 use crate::request::{RequestHead, Scheme};
@@ -107,18 +108,15 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         if let Some(field) = headers.get_mut(AUTHORIZATION) {
             field.set_sensitive(true);
         }
-        let from_sources = if self.token_sources.is_empty() { &[][..] } else { &[COOKIE, SEC_WEBSOCKET_PROTOCOL] };
+        if !self.token_sources.is_empty() {
+            [COOKIE, SEC_WEBSOCKET_PROTOCOL].iter().for_each(|name| mark_fields(headers, name));
+        }
         let possession = self.validator.possession();
-        let of_proofs = if possession.reads_dpop_scheme() { &[DPOP][..] } else { &[] };
-        let of_proxies = possession.mutual_tls().into_iter().flat_map(MutualTlsRules::sensitive_headers);
-        for name in of_proofs.iter().chain(from_sources).chain(of_proxies) {
-            // `entry` may allocate for an absent header.
-            if !headers.contains_key(name) {
-                continue;
-            }
-            if let http::header::Entry::Occupied(mut fields) = headers.entry(name) {
-                fields.iter_mut().for_each(|field| field.set_sensitive(true));
-            }
+        if possession.reads_dpop_scheme() {
+            mark_fields(headers, &DPOP);
+        }
+        if let Some(rules) = possession.mutual_tls() {
+            rules.sensitive_headers().for_each(|name| mark_fields(headers, name));
         }
     }
 
@@ -188,6 +186,16 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
             Some(host) => self.validator.context(&request.with_host(host), scheme),
             None => self.validator.context(request, scheme),
         }
+    }
+}
+
+/// Marks all fields with this name as sensitive.
+fn mark_fields(headers: &mut HeaderMap, name: &HeaderName) {
+    // `entry` may allocate for an absent header.
+    if headers.contains_key(name)
+        && let Entry::Occupied(mut fields) = headers.entry(name)
+    {
+        fields.iter_mut().for_each(|field| field.set_sensitive(true));
     }
 }
 
