@@ -60,9 +60,14 @@ impl<C> RequestDecision<C> {
 impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
     /// Decides about a request without waiting.
     pub(crate) fn decide(&self, request: &RequestHead<'_>) -> RequestDecision<C> {
-        let (credential, context) = match self.read(request) {
-            Ok(Some(read)) => read,
-            Ok(None) => return RequestDecision::Accepted(None),
+        let (scheme, credential) = match self.credential(request) {
+            Ok(Some(found)) => found,
+            Ok(None) if self.accepts_without_credential(request) => return RequestDecision::Accepted(None),
+            Ok(None) => return RequestDecision::rejected_early(Rejection::NoCredential),
+            Err(rejection) => return RequestDecision::rejected_early(rejection),
+        };
+        let context = match self.context(request, scheme, &credential) {
+            Ok(context) => context,
             Err(rejection) => return RequestDecision::rejected_early(rejection),
         };
         match self.validator.try_validate(&credential, &context) {
@@ -130,23 +135,8 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         Accepted { claims, token, nonce }
     }
 
-    /// Reads the credential and the request context; returns `None` if the request is accepted without credential.
-    fn read<'r>(&self, request: &RequestHead<'r>) -> Result<Option<(Credential<'r>, RequestContext)>, Rejection> {
-        let Some((scheme, credential)) = self.credential(request)? else {
-            let is_accepted =
-                self.anonymous == Anonymous::Accept || (self.preflight == Preflight::Accept && is_preflight(request));
-            return if is_accepted { Ok(None) } else { Err(Rejection::NoCredential) };
-        };
-        // No function of the application reads a request with a malformed credential.
-        if self.validator.calls_application(scheme) {
-            credential.check().map_err(Rejection::Credential)?;
-        }
-        // Errors of `Authorization` are reported before those of the host and the proof.
-        let context = self.context(request, scheme).map_err(|rejection| match credential.check() {
-            Ok(()) => rejection,
-            Err(error) => Rejection::Credential(error),
-        })?;
-        Ok(Some((credential, context)))
+    fn accepts_without_credential(&self, request: &RequestHead<'_>) -> bool {
+        self.anonymous == Anonymous::Accept || (self.preflight == Preflight::Accept && is_preflight(request))
     }
 
     /// Returns the only credential, from `Authorization` or a token source.
@@ -178,7 +168,29 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         Ok(token.map(|token| (scheme, Credential::Token(token))))
     }
 
-    fn context(&self, request: &RequestHead<'_>, scheme: Scheme) -> Result<RequestContext, Rejection> {
+    /// Returns the properties of a request with this credential that validation needs besides the token.
+    fn context(
+        &self,
+        request: &RequestHead<'_>,
+        scheme: Scheme,
+        credential: &Credential<'_>,
+    ) -> Result<RequestContext, Rejection> {
+        if !self.validator.needs_context(scheme) {
+            return Ok(RequestContext::default());
+        }
+        // No function of the application reads a request with a malformed credential.
+        if self.validator.calls_application(scheme) {
+            credential.check().map_err(Rejection::Credential)?;
+        }
+        // Errors of `Authorization` are reported before those of the host and the proof.
+        self.read_context(request, scheme).map_err(|rejection| match credential.check() {
+            Ok(()) => rejection,
+            Err(error) => Rejection::Credential(error),
+        })
+    }
+
+    /// Reads the properties, the host from where the settings say.
+    fn read_context(&self, request: &RequestHead<'_>, scheme: Scheme) -> Result<RequestContext, Rejection> {
         if !self.validator.needs_host(scheme) {
             return self.validator.context(request, scheme);
         }

@@ -51,6 +51,12 @@ impl<C> Validator<C> {
             || (scheme == Scheme::Dpop && self.core.possession.needs_host())
     }
 
+    /// Returns whether validation needs a property of a request with a credential of this scheme. If not, [`context`](Self::context)
+    /// returns the default.
+    pub(crate) fn needs_context(&self, scheme: Scheme) -> bool {
+        scheme == Scheme::Dpop || self.core.possession.mutual_tls().is_some() || self.needs_host(scheme)
+    }
+
     /// Returns whether functions of the application read the properties of a request with a credential of this scheme.
     pub(crate) fn calls_application(&self, scheme: Scheme) -> bool {
         self.core.organization_of.is_some() || (scheme == Scheme::Dpop && self.core.possession.calls_application())
