@@ -125,6 +125,7 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         }
     }
 
+    #[inline]
     fn accept(&self, validated: Validated<C>, credential: Credential<'_>) -> Accepted<C> {
         let Validated { claims, nonce } = validated;
         let token = match self.raw_token {
