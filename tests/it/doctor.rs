@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 
+use tower_bearer::clock::Timestamp;
 use tower_bearer::mutual_tls::ClientCertificate;
-use tower_bearer::testing::TestIssuer;
+use tower_bearer::testing::{ProofKey, TestIssuer};
 use tower_bearer::{Algorithm, CheckOutcome, Explanation, Finding};
 
 #[allow(dead_code, reason = "the tests call what `main` calls")]
@@ -203,4 +204,68 @@ async fn every_option_has_an_effect() {
         let error = call(&file, &[&[&*token][..], options].concat()).await.expect_err("nothing reads it");
         assert_eq!(error, program::USAGE, "{options:?}");
     }
+}
+
+/// The report shows which check of the proof failed, and what to change.
+#[tokio::test]
+async fn checks_the_proof_of_a_request() {
+    let server = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);
+    let text = format!(
+        r#"listen = "127.0.0.1:0"
+        [api]
+        audience = "https://api.test/"
+        [api.dpop]
+        public_url = "https://api.test"
+        [[api.issuer]]
+        domains = ["https://hs.test/"]
+        algorithms = ["HS256"]
+        secrets = [{{ text = "{}" }}]"#,
+        server.secret()
+    );
+    let file = TempFile::new("proofs", &text);
+    let (client, other) = (ProofKey::new(), ProofKey::new());
+    let token = server.token().bound_to(&client).sign();
+    let orders = "https://api.test/orders";
+    let proof = |method: &str, url: &str| client.proof(method, url, &token);
+    let long_ago = proof("POST", orders).issued_at(Timestamp::from_secs(1_000_000_000));
+    let request = &["--method", "POST", "--url", orders][..];
+    let (scheme, prefix) = ("only the scheme differs; the proxy terminates TLS", "does a proxy remove it?");
+    for (proof, options, failed, shown) in [
+        (proof("POST", orders), request, None, "accepted"),
+        (proof("POST", orders), &["--method", "POST", "--url", "/orders?page=2"], None, "accepted"),
+        (proof("GET", "https://api.test/"), &[], None, "accepted"),
+        (proof("POST", orders), &["--url", orders], Some("htm"), "expected GET"),
+        (proof("GET", orders), request, Some("htm"), "expected POST"),
+        (proof("POST", orders), &["--method", "POST"], Some("htu"), orders),
+        (proof("POST", "http://api.test/orders"), request, Some("htu"), scheme),
+        (proof("POST", "https://api.test/v1/orders"), request, Some("htu"), prefix),
+        (long_ago, request, Some("proof iat"), "the clock of the client or of this server is wrong"),
+        (other.proof("POST", orders, &token), request, Some("jkt"), "bound to another key"),
+        (proof("POST", orders).token("another"), request, Some("ath"), "is not the hash of the token"),
+        (proof("POST", orders).with_broken_signature(), request, Some("proof signature"), "is invalid"),
+        (proof("POST", orders).header("typ", "JWT"), request, Some("proof typ"), "is not dpop+jwt"),
+    ] {
+        let proof = proof.sign();
+        let arguments = [&[&*token, "--proof", &proof][..], options].concat();
+        let explanation = call(&file, &arguments).await.expect("valid arguments");
+        let report = program::report(&explanation, program::Paint::Plain);
+        let found = explanation.findings().iter().filter(|finding| finding.outcome() == CheckOutcome::Failed);
+        assert_eq!(found.map(Finding::check).collect::<Vec<_>>(), failed.as_slice(), "{report}");
+        assert_eq!(program::code(&explanation), u8::from(failed.is_some()), "{report}");
+        assert!(report.contains(shown), "{shown} in {report}");
+        assert!(!report.contains(&proof) && !report.contains(&token), "{report}");
+    }
+    // Without a proof, or with a scheme that is not that of the token.
+    for arguments in [&[&*token][..], &[&token, "--header", "x: y"]] {
+        let explanation = call(&file, arguments).await.expect("valid arguments");
+        let report = program::report(&explanation, program::Paint::Plain);
+        assert!(program::code(&explanation) == 1 && report.contains("\n  ✗ scheme: "), "{report}");
+    }
+    let unbound = server.token().sign();
+    let explanation = call(&file, &[&unbound, "--proof", "x.y.z"]).await.expect("valid arguments");
+    assert_eq!(program::code(&explanation), 1, "{explanation}");
+    for arguments in [&[&*token, "--proof"][..], &[&token, "--proof", "x", "--proof", "x"]] {
+        assert_eq!(call(&file, arguments).await.expect_err("invalid arguments"), program::USAGE);
+    }
+    assert!(call(&file, &[&token, "--proof", "x", "--method", "a b"]).await.is_err());
 }
