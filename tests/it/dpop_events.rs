@@ -9,6 +9,7 @@ use tower_bearer::clock::Timestamp;
 use tower_bearer::dpop::{Dpop, Nonces, Recording, ReplayError, ReplayStore, VerifiedProof};
 use tower_bearer::keys::Secret;
 use tower_bearer::request::RequestHead;
+use tower_bearer::testing::ProofBuilder;
 use tower_bearer::{Rejection, Requirement};
 
 use crate::dpop_fixture::{Answer, URL, World, dpop_request};
@@ -62,6 +63,50 @@ fn the_gauge_of_recorded_proofs_is_the_total_over_all_validators() {
     shows_lines(&scrape, &["dpop_replay_entries 5", r#"dpop_proof_total{outcome="first"} 5"#]);
     drop(one);
     shows_lines(&scrape, &["dpop_replay_entries 2"]);
+}
+
+/// The log has a fixed word for the part of `htu` that differs, and how far `iat` is from now. It has no part of the proof.
+#[test]
+fn the_log_says_in_what_a_proof_differs() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let world = World::new(|api| api);
+    let with_path = World::new(|api| api.with_dpop(Dpop::new("https://api.test/svc1")));
+    let at = |seconds| Timestamp::from_secs(NOW + seconds);
+    let mut expected = Vec::new();
+    let mut send = |world: &World, target: &str, change: &dyn Fn(ProofBuilder) -> ProofBuilder, fields: &str| {
+        let token = world.token().sign();
+        let mut request = dpop_request(&token, &change(world.client.proof("GET", URL, &token)).sign());
+        *request.uri_mut() = target.parse().expect("a target");
+        assert_eq!(world.answer(request), Answer::InvalidProof, "{fields}");
+        expected.push(fields.to_owned());
+    };
+    for (world, target, htu, near_miss) in [
+        (&world, "/me", "http://api.test/me", Some("scheme")),
+        (&world, "/me", "https://api.test:8443/me", Some("port")),
+        (&world, "/me", "https://hidden.test/me", Some("host")),
+        (&world, "/me", "https://api.test/me/", Some("trailing_slash")),
+        (&world, "/me", "https://api.test/ME", Some("case")),
+        (&world, "/me", "https://api.test/hidden/me", Some("extra_prefix")),
+        (&with_path, "/me", "https://api.test/me", Some("missing_prefix")),
+        (&world, "/a%2Fb", "https://api.test/a/b", Some("encoding")),
+        (&world, "/me", "https://api.test/hidden", None),
+        (&world, "/me", "https://hidden.test/hidden", None),
+    ] {
+        let near_miss = near_miss.map(|word| format!(r#" near_miss="{word}""#)).unwrap_or_default();
+        send(world, target, &|proof| proof.claim("htu", htu), &format!(r#"proof="htu"{near_miss} signature_checked"#));
+    }
+    for (seconds, off_by) in [(-91, "91s"), (-3_600, "3600s"), (31, "31s"), (7_200, "7200s")] {
+        let fields = format!(r#"proof="iat" off_by={off_by} signature_checked"#);
+        send(&world, "/me", &|proof| proof.issued_at(at(seconds)), &fields);
+    }
+    send(&world, "/me", &|proof| proof.claim("htm", "HIDDEN"), r#"proof="htm" signature_checked"#);
+    let lines = log.lines("token rejected");
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    for (line, fields) in lines.iter().zip(expected) {
+        assert!(line.contains(&fields), "{fields} in {line}");
+    }
+    assert!(!log.text().to_lowercase().contains("hidden"), "{}", log.text());
 }
 
 /// Sends a request and returns how many nonces the metric has counted, and how many responses had one.
