@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Version};
-use tonic::Code;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
+use tonic::{Code, Status};
 use tower::ServiceBuilder;
+use tower_bearer::dpop::{DPOP_NONCE, Dpop, Nonces};
 use tower_bearer::jwks::RefreshPolicy;
-use tower_bearer::testing::{FakeClock, Outage, TestIssuer};
+use tower_bearer::testing::{FakeClock, Outage, ProofKey, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
 use self::greeter::{Greeter, Text};
@@ -175,6 +177,107 @@ async fn rejection_is_a_trailers_only_response() {
     let response = stack::send_through(stack(), json).await;
     assert_eq!((response.status, &*response.body), (401, "{}"));
     assert!(!response.headers.contains_key("grpc-status"));
+}
+
+const GREET: &str = "/northwind.Greeter/Greet";
+const GREET_URL: &str = "https://api.test/northwind.Greeter/Greet";
+
+/// Returns a request with a token under the scheme DPoP and an optional proof.
+fn request_with_proof(token: &str, proof: Option<&str>) -> tonic::Request<String> {
+    let mut request = greeter::request(None, "hello").expect("a request");
+    let fields = [("authorization", Some(format!("DPoP {token}"))), ("dpop", proof.map(str::to_owned))];
+    for (name, value) in fields {
+        value.into_iter().for_each(|value| drop(request.metadata_mut().insert(name, value.parse().expect("a value"))));
+    }
+    request
+}
+
+async fn call_with_proof(channel: &Channel, token: &str, proof: Option<&str>) -> Result<String, Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.expect("a server");
+    let response = client.unary(request_with_proof(token, proof), PathAndQuery::from_static(GREET), Text).await?;
+    Ok(response.into_inner())
+}
+
+/// The method of a call is `POST`, and its URL is that of the gRPC method.
+#[tokio::test]
+async fn call_needs_a_proof_for_its_method() {
+    let server = TestIssuer::new();
+    let api = Api::new(AUDIENCE, trusted(&server)).with_dpop(Dpop::new("https://api.test"));
+    let channel = serve(Validator::new(api).expect("a valid configuration")).await;
+    let client = ProofKey::new();
+    let token = server.token().subject("ann").scope("greet").bound_to(&client).sign();
+    let good = client.proof("POST", GREET_URL, &token).sign();
+    assert_eq!(call_with_proof(&channel, &token, Some(&good)).await.expect("accepted"), "hello, ann");
+    for (what, proof) in [
+        ("the same proof", Some(good)),
+        ("no proof", None),
+        ("another method of HTTP", Some(client.proof("GET", GREET_URL, &token).sign())),
+        ("another method of the service", Some(client.proof("POST", &format!("{GREET_URL}All"), &token).sign())),
+        ("the URL of the service", Some(client.proof("POST", "https://api.test/northwind.Greeter", &token).sign())),
+        ("another key", Some(ProofKey::new().proof("POST", GREET_URL, &token).sign())),
+    ] {
+        let status = call_with_proof(&channel, &token, proof.as_deref()).await.expect_err(what);
+        assert_eq!(status.code(), Code::Unauthenticated, "{what}");
+        let challenge = status.metadata().get("www-authenticate").expect("a challenge").to_str().expect("ASCII");
+        let error = if what == "another key" { "invalid_token" } else { "invalid_dpop_proof" };
+        assert!(challenge.starts_with(&format!("DPoP error=\"{error}\"")), "{what}: {challenge}");
+    }
+    let stolen = greeter::call(channel.clone(), Some(&token), "hello").await.expect_err("no proof");
+    assert_eq!(stolen.code(), Code::Unauthenticated);
+    let insufficient = server.token().scope("read").bound_to(&client).sign();
+    let proof = client.proof("POST", GREET_URL, &insufficient).sign();
+    let status = call_with_proof(&channel, &insufficient, Some(&proof)).await.expect_err("no scope");
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn client_reads_the_nonce_of_a_rejected_call() {
+    let server = TestIssuer::new();
+    let dpop = Dpop::new("https://api.test").with_nonces(Nonces::of_this_process());
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server)).with_dpop(dpop)).expect("a configuration");
+    let channel = serve(validator.clone()).await;
+    let client = ProofKey::new();
+    let token = server.token().subject("ann").scope("greet").bound_to(&client).sign();
+    let proof = || client.proof("POST", GREET_URL, &token);
+    let status = call_with_proof(&channel, &token, Some(&proof().sign())).await.expect_err("no nonce");
+    assert_eq!(status.code(), Code::Unauthenticated);
+    let nonce = status.metadata().get("dpop-nonce").expect("a nonce").to_str().expect("ASCII");
+    let with_nonce = proof().nonce(nonce).sign();
+    assert_eq!(call_with_proof(&channel, &token, Some(&with_nonce)).await.expect("accepted"), "hello, ann");
+
+    // The nonce is in the only header block of the response.
+    let request = Request::post(GREET).version(Version::HTTP_2).header("content-type", "application/grpc");
+    let request = request.header("authorization", format!("DPoP {token}")).header("dpop", proof().sign());
+    let request = request.body(Body::default()).expect("a request");
+    let response = stack::send_through(BearerLayer::new(validator), request).await;
+    assert_eq!((response.status, &*response.body), (200, ""));
+    assert_eq!(response.headers["grpc-status"], "16");
+    assert_eq!(response.headers.get_all(DPOP_NONCE).iter().count(), 1);
+    assert!(response.challenge().starts_with("DPoP error=\"use_dpop_nonce\""), "{}", response.challenge());
+}
+
+/// A proof belongs to a call, not to a message: the stream goes on after the end of the proof's lifetime.
+#[tokio::test(start_paused = true)]
+async fn one_proof_is_enough_for_a_stream() {
+    let clock = FakeClock::new();
+    let server = TestIssuer::new().with_clock(clock.clone());
+    let api = Api::new(AUDIENCE, trusted(&server)).with_dpop(Dpop::new("https://api.test"));
+    let validator = Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration");
+    let ticker = Ticker { validator: validator.clone() };
+    let stack = ServiceBuilder::new().layer(BearerLayer::new(validator)).service(ticker);
+    let client = ProofKey::new().with_clock(clock.clone());
+    let token = server.token().bound_to(&client).expires_in(Duration::from_secs(3_600)).sign();
+    let proof = client.proof("POST", &format!("https://api.test{WATCH}"), &token).sign();
+    let mut channel = tonic::client::Grpc::new(stack);
+    let request = request_with_proof(&token, Some(&proof));
+    let mut messages = channel.server_streaming(request, WATCH, Text).await.expect("a stream").into_inner();
+    for second in 0..200 {
+        assert_eq!(messages.message().await.expect("a message"), Some(format!("second {second}")));
+        clock.advance(Duration::from_secs(1));
+    }
+    let again = channel.server_streaming(request_with_proof(&token, Some(&proof)), WATCH, Text).await;
+    assert_eq!(again.map(drop).expect_err("a used proof").code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
