@@ -3,10 +3,13 @@
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request};
 use tower::ServiceBuilder;
+use tower_bearer::dpop::{self, DPOP, DPOP_NONCE, Dpop, Nonces};
+use tower_bearer::keys::Secret;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, RequireLayer, Validator};
 use tower_http::cors::CorsLayer;
 
+use crate::dpop_fixture::{URL, World};
 use crate::stack::{self, AUDIENCE, Body, OK, trusted};
 
 const SHOP: &str = "https://shop.northwind.com";
@@ -91,4 +94,50 @@ async fn accepts_only_real_preflights_without_a_token() {
         assert_eq!(status(request).await, 401, "{what}");
     }
     assert_eq!(status(preflight().header(AUTHORIZATION, "Bearer a b")).await, 400);
+}
+
+/// A script can send a proof and read the nonce only with the constants of [`dpop`].
+#[tokio::test]
+async fn a_script_sends_proofs_and_reads_nonces() {
+    assert_eq!(dpop::REQUEST_HEADERS, [AUTHORIZATION, DPOP]);
+    assert_eq!(dpop::RESPONSE_HEADERS, [WWW_AUTHENTICATE, DPOP_NONCE]);
+    let secret = Secret::new(vec![1; 32]).expect("a secret");
+    let world = World::new(|api| api.with_dpop(Dpop::new("https://api.test").with_nonces(Nonces::shared(secret))));
+    let send = async |cors: CorsLayer, request: http::request::Builder| {
+        let stack = ServiceBuilder::new().layer(cors).layer(world.layer.clone());
+        let request = request.header("origin", SHOP).body(Body::default()).expect("a request");
+        stack::send_through(stack, request).await
+    };
+    let with_dpop = || cors().allow_headers(dpop::REQUEST_HEADERS).expose_headers(dpop::RESPONSE_HEADERS);
+    let lists = |response: &stack::TestResponse, name: &str| -> Vec<String> {
+        let value = response.headers[name].to_str().expect("ASCII");
+        value.split(',').map(|name| name.trim().to_owned()).collect()
+    };
+    for (cors, allowed) in [(cors(), &["authorization"][..]), (with_dpop(), &["authorization", "dpop"])] {
+        let request = Request::options("/me")
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "authorization,dpop");
+        let response = send(cors, request).await;
+        assert_eq!(response.status, OK);
+        assert_eq!(lists(&response, "access-control-allow-headers"), allowed);
+    }
+
+    let token = world.token().sign();
+    let with_proof = |nonce: Option<&str>| {
+        let proof = world.client.proof("GET", URL, &token);
+        let proof = nonce.into_iter().fold(proof, |proof, nonce| proof.nonce(nonce)).sign();
+        Request::get("/me").header(AUTHORIZATION, format!("DPoP {token}")).header(DPOP, proof)
+    };
+    let first = send(with_dpop(), with_proof(None)).await;
+    let nonce = first.headers[DPOP_NONCE].to_str().expect("ASCII").to_owned();
+    let accepted = send(with_dpop(), with_proof(Some(&nonce))).await;
+    world.clock.advance(std::time::Duration::from_secs(60));
+    let last = send(with_dpop(), with_proof(Some(&nonce))).await;
+    assert!(last.headers.contains_key(DPOP_NONCE), "the next nonce");
+    for (response, status) in [(first, 401), (accepted, OK), (last, OK)] {
+        assert_eq!(response.status, status);
+        assert_eq!(response.headers["access-control-allow-origin"], SHOP);
+        assert_eq!(lists(&response, "access-control-expose-headers"), ["www-authenticate", "dpop-nonce"]);
+        assert_eq!(response.challenge().contains("use_dpop_nonce"), status == 401);
+    }
 }
