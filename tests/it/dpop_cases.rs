@@ -10,7 +10,7 @@ use tower_bearer::testing::{ProofBuilder, ProofKey, TokenBuilder};
 use tower_bearer::{Algorithm, Api};
 
 use crate::dpop_fixture::{Answer, URL, World, base64url, decode_base64url};
-use crate::mutual_tls_cases;
+use crate::{mutual_tls_cases, stack};
 use Answer::{
     Accepted as A, Bare, InvalidProof as P, InvalidRequest as Q, InvalidToken as T, InvalidTokenBearer as TB,
 };
@@ -25,6 +25,7 @@ struct Sent {
     authorization: Vec<Vec<u8>>,
     proofs: Vec<Vec<u8>>,
     fields: Vec<(HeaderName, HeaderValue)>,
+    body: &'static str,
 }
 
 type Change = fn(&World) -> Sent;
@@ -104,7 +105,7 @@ impl Sent {
         for (name, value) in self.fields {
             request = request.header(name, value);
         }
-        request.body(String::new()).expect("a request")
+        request.body(self.body.to_owned()).expect("a request")
     }
 }
 
@@ -124,6 +125,7 @@ fn sent(
         authorization: Vec::new(),
         proofs: vec![proof.into_bytes()],
         fields: Vec::new(),
+        body: "",
     }
 }
 
@@ -150,6 +152,15 @@ fn segments(world: &World, change: impl FnOnce([&str; 3]) -> String) -> Sent {
     text(world, |text| {
         let segments: Vec<&str> = text.split('.').collect();
         change([segments[0], segments[1], segments[2]])
+    })
+}
+
+/// The valid request with the text of the header of its proof changed. The signature is over the changed text.
+fn header(world: &World, change: impl FnOnce(String) -> String) -> Sent {
+    proof(world, |proof| {
+        let text = proof.clone().sign();
+        let header = decode_base64url(text.split('.').next().expect("a header"));
+        proof.raw_header(change(String::from_utf8(header).expect("UTF-8")))
     })
 }
 
@@ -312,6 +323,11 @@ const CASES: &[Case] = &[
     case(27, "white space inside", P, |w| segments(w, |[header, claims, end]| format!("{header}. {claims}.{end}"))),
     case(28, "header is no JSON", P, |w| proof(w, |proof| proof.raw_header("x"))),
     case(28, "header is an array", P, |w| proof(w, |proof| proof.raw_header("[]"))),
+    case(28, "header has a byte order mark", P, |w| header(w, |header| format!("\u{feff}{header}"))),
+    case(28, "header is nested too deeply", P, |w| {
+        proof(w, |proof| proof.raw_header_member("x", &("[".repeat(33) + &"]".repeat(33))))
+    }),
+    case(28, "NUL after the header", P, |w| header(w, |header| header + "\0")),
     case(28, "claims are an array", P, |w| proof(w, |proof| proof.raw_payload("[]"))),
     case(28, "claims are empty", P, |w| proof(w, |proof| proof.raw_payload(""))),
     case(28, "claims have a byte order mark", P, |w| {
@@ -336,12 +352,16 @@ const CASES: &[Case] = &[
         proof(w, |proof| proof.with_duplicate_header("jwk", key))
     }),
     case(29, "two alg, one with an escape", P, |w| {
-        segments(w, |[header, claims, end]| {
-            let header =
-                String::from_utf8(decode_base64url(header)).expect("UTF-8").replacen('{', r#"{"\u0061lg":"ES256","#, 1);
-            format!("{}.{claims}.{end}", base64url(header.as_bytes()))
-        })
+        header(w, |header| header.replacen('{', r#"{"\u0061lg":"ES256","#, 1))
     }),
+    case(29, "two typ, one with an escape", P, |w| {
+        header(w, |header| header.replacen('{', r#"{"t\u0079p":"dpop+jwt","#, 1))
+    }),
+    case(29, "two jwk, one with an escape", P, |w| {
+        let key = w.client.jwk();
+        header(w, |header| header.replacen('{', &format!(r#"{{"jw\u006b":{key},"#), 1))
+    }),
+    case(29, "one alg, with an escape", A, |w| header(w, |header| header.replacen("\"alg\"", r#""\u0061lg""#, 1))),
     case(30, "two jti", P, |w| proof(w, |proof| proof.with_duplicate_claim("jti", "x"))),
     case(30, "two htu", P, |w| proof(w, |proof| proof.with_duplicate_claim("htu", URL))),
     case(30, "two iat", P, |w| proof(w, |proof| proof.with_duplicate_claim("iat", 1))),
@@ -566,6 +586,7 @@ const CASES: &[Case] = &[
     case(68, "ath has bits after its end", P, |w| {
         ath(w, |ath| format!("{}{}", &ath[..42], char::from(ath.as_bytes()[42] + 1)))
     }),
+    case(68, "ath has the length of a SHA-512 hash", P, |w| ath(w, |_| base64url(&[7; 64]))),
     case(68, "ath of the token in upper case", P, |w| {
         let token = w.token().sign();
         let mut sent = proof(w, |proof| proof.token(&token.to_ascii_uppercase()));
@@ -672,6 +693,13 @@ const CASES: &[Case] = &[
     with_api(case(88, "without that prefix", P, |w| htu(w, "https://api.test/me")), with_base),
     case(88, "a prefix that is not configured", P, |w| htu(w, "https://api.test/svc1/me")),
     case(90, "path that is longer than a proof", P, |w| htu(w, &format!("https://api.test/{}", "../".repeat(20_000)))),
+    case(90, "path of 64 KiB in the request", P, |w| valid(w).target(&format!("/{}", "a".repeat(65_000)))),
+    case(90, "path of 64 KiB of dot segments in the request", P, |w| {
+        valid(w).target(&format!("/{}me", "../".repeat(21_000)))
+    }),
+    case(90, "path of 64 KiB of encoded letters in the request", P, |w| {
+        valid(w).target(&format!("/{}", "%6D".repeat(21_000)))
+    }),
     only_http(case(91, "wss on a handshake", A, |w| {
         htu(w, "wss://api.test/me").field("upgrade", "websocket").field("connection", "Upgrade")
     })),
@@ -712,6 +740,7 @@ const CASES: &[Case] = &[
     case(115, "jti of 257 bytes", P, |w| proof(w, |proof| proof.jti(&"j".repeat(257)))),
     case(115, "jti of 256 bytes", A, |w| proof(w, |proof| proof.jti(&"j".repeat(256)))),
     case(115, "jti of 6 KB", P, |w| proof(w, |proof| proof.jti(&"j".repeat(6_000)))),
+    case(115, "jti with NUL that is not an escape", P, |w| proof(w, |proof| proof.raw_claim("jti", "\"j\0\""))),
     case(115, "jti with NUL and emoji", A, |w| proof(w, |proof| proof.jti("\0\u{1f600}"))),
     // Whole requests.
     with_api(
@@ -732,6 +761,7 @@ const CASES: &[Case] = &[
         proof(w, |proof| proof.claim("htm", "POST").claim("htu", endpoint).without("ath"))
     }),
     case(139, "other headers", A, |w| valid(w).field("content-type", "text/plain")),
+    case(139, "another body", A, |w| Sent { body: "another", ..valid(w) }),
 ];
 
 /// The valid request with its `ath` changed.
@@ -791,31 +821,106 @@ fn every_proof_has_the_same_result_without_a_server() {
     assert!(checked > 150, "{checked}");
 }
 
+/// A server removes white space at the end of a field, and no longer accepts a line break within it (RFC 9112 §5.2).
+#[test]
+fn case_17_white_space_is_no_part_of_a_proof_without_a_server() {
+    let world = World::new(|api| api);
+    let token = world.token().sign();
+    let url = PublicUrl::parse("https://api.test").expect("a URL");
+    let verify = |proof: &str| {
+        let hash = AccessTokenHash::new(&token);
+        let expected = Expected::new(&Method::GET, &url, "/me", hash, world.client.thumbprint());
+        dpop::verify(proof, &expected, &ProofPolicy::new(), crate::dpop_fixture::now())
+    };
+    let proof = world.client.proof("GET", URL, &token).sign();
+    assert!(verify(&proof).is_ok());
+    for white_space in [" ", "\t", "\r\n", "\r\n ", "\r\n\t", "\n "] {
+        for changed in [
+            format!("{proof}{white_space}"),
+            format!("{white_space}{proof}"),
+            proof.replacen('.', &format!(".{white_space}"), 1),
+        ] {
+            assert!(matches!(verify(&changed), Err(ProofError::Form(_))), "{changed:?}: {:?}", verify(&changed));
+        }
+    }
+}
+
+/// `\u006a` is an escape of `j`.
+#[test]
+fn case_115_escapes_in_jti_do_not_change_it() {
+    let world = World::new(|api| api);
+    let token = world.token().sign();
+    let answer = |jti: &str| {
+        let proof = world.client.proof("GET", URL, &token).raw_claim("jti", jti).sign();
+        world.answer(crate::dpop_fixture::dpop_request(&token, &proof))
+    };
+    assert_eq!(answer("\"j\\u0000\u{1f600}\""), A);
+    assert_eq!(answer(r#""\u006a\u0000\ud83d\ude00""#), P, "the same jti");
+    assert_eq!(answer(r#""\u006a\u0000\ud83d\ude01""#), A, "another jti");
+}
+
 fn bound_key(token: &str) -> tower_bearer::keys::Thumbprint {
     let claims = decode_base64url(token.split('.').nth(1).expect("claims"));
     let claims: Value = serde_json::from_slice(&claims).expect("JSON");
     claims["cnf"]["jkt"].as_str().expect("a thumbprint").parse().expect("a thumbprint")
 }
 
-/// The numbers of the cases that other tests of this folder check.
-const ELSEWHERE: &[(std::ops::RangeInclusive<u8>, &str)] = &[
-    (9..=9, "dpop_answers"),
-    (20..=21, "dpop_answers"),
-    (23..=23, "dpop_answers"),
-    (89..=89, "dpop_answers"),
-    (97..=101, "dpop_replay and dpop_nonces"),
-    (103..=114, "dpop_nonces and dpop_replay"),
-    (116..=118, "dpop_replay and dpop_redis"),
-    (119..=120, "dpop_replay"),
-    (121..=123, "dpop_redis and dpop_replay"),
-    (134..=135, "mutual_tls_connections"),
-    (140..=144, "dpop_answers"),
+/// The numbers of the cases that other tests of this folder check, with the files and names of these tests.
+const ELSEWHERE: &[(&[u8], &str, &[&str])] = &[
+    (&[9], "dpop_answers", &["case_9_a_credential_of_each_scheme_gets_the_error_in_both"]),
+    (&[20], "dpop_answers", &["case_20_a_bound_token_in_a_cookie_counts_as_a_bearer_token"]),
+    (&[21], "dpop_answers", &["case_21_without_dpop_the_scheme_is_like_any_other"]),
+    (&[21], "mutual_tls_answers", &["case_21_validate_request_reads_the_scheme_as_a_layer_does"]),
+    (&[23], "dpop_answers", &["cases_16_and_23_a_credential_of_dpop_is_never_anonymous"]),
+    (&[89], "dpop_answers", &["case_89_a_layer_inside_of_nest_reads_the_original_target"]),
+    (&[97, 98], "dpop_replay", &["cases_97_and_98_a_clock_that_is_set_back_forgets_no_proof"]),
+    (&[99], "dpop_nonces", &["case_99_accepts_the_nonces_of_three_periods"]),
+    (&[100], "dpop_nonces", &["case_100_rejects_malformed_nonces"]),
+    (&[101], "dpop_nonces", &["case_101_the_challenge_for_a_nonce_is_alone"]),
+    (&[103], "dpop_nonces", &["case_103_rotation_accepts_the_old_secret_and_issues_by_the_new_one"]),
+    (&[104], "dpop_nonces", &["case_104_responses_carry_the_next_nonce_if_the_last_one_is_about_to_expire"]),
+    (&[105], "dpop_nonces", &["case_105_a_good_nonce_repairs_nothing_else"]),
+    (&[106], "dpop_nonces", &["case_106_a_nonce_that_differs_in_one_character_is_not_accepted"]),
+    (&[107], "dpop_replay", &["case_107_rejects_a_proof_that_was_used"]),
+    (&[108], "dpop_replay", &["case_108_accepts_one_of_a_hundred_concurrent_requests_with_one_proof"]),
+    (&[109, 110], "dpop_replay", &["cases_109_and_110_a_jti_belongs_to_one_key"]),
+    (&[111], "dpop_replay", &["case_111_rejects_the_twin_of_a_used_ecdsa_signature"]),
+    (&[112], "dpop_replay", &["case_112_rejects_a_used_proof_with_another_query"]),
+    (&[113, 114], "dpop_replay", &["cases_113_and_114_know_a_proof_as_long_as_it_is_valid"]),
+    (&[116], "dpop_replay", &["case_116_a_rejected_proof_is_not_used"]),
+    (
+        &[117],
+        "dpop_redis",
+        &[
+            "case_117_a_store_that_fails_rejects_and_works_again_later",
+            "case_117_with_the_fallback_each_process_detects_replays_alone",
+            "case_117_a_store_that_does_not_respond_delays_a_request_by_the_timeout_only",
+        ],
+    ),
+    (&[118], "dpop_redis", &["case_118_a_full_store_rejects", "case_118_a_store_that_drops_keys_is_not_used"]),
+    (&[119], "dpop_replay", &["case_119_proofs_by_strangers_take_no_memory"]),
+    (&[120], "dpop_replay", &["case_120_a_full_period_rejects_until_the_next_one"]),
+    (&[121], "dpop_redis", &["case_121_a_proof_is_accepted_once_in_all_replicas"]),
+    (&[122], "dpop_redis", &["case_122_apis_with_different_names_do_not_see_the_proofs_of_each_other"]),
+    (&[122], "dpop_replay", &["case_122_each_api_has_its_own_memory"]),
+    (&[123], "dpop_replay", &["case_123_an_explanation_uses_no_proof"]),
+    (&[134], "mutual_tls_connections", &["case_134_each_connection_has_its_own_certificate"]),
+    (&[135], "mutual_tls_connections", &["case_135_a_resumed_session_has_the_certificate_of_its_handshake"]),
+    (&[140], "dpop_answers", &["case_140_a_cached_token_expires_although_its_proof_is_good"]),
+    (&[141], "dpop_answers", &["case_141_a_token_of_a_withdrawn_key_is_rejected_although_its_proof_is_good"]),
+    (&[142], "dpop_answers", &["case_142_no_bytes_in_the_fields_cause_a_panic_or_a_server_error"]),
+    (&[143, 144], "dpop_answers", &["cases_143_and_144_inner_layers_answer_in_the_scheme_of_the_request"]),
 ];
 
 #[test]
 fn every_number_is_checked() {
     for number in 1..=144 {
         assert!(is_checked(number), "case {number}");
+    }
+    for (numbers, file, tests) in ELSEWHERE {
+        for test in *tests {
+            assert!(stack::has_test(file, test), "cases {numbers:?}: no test {test} in {file}.rs");
+        }
     }
 }
 
@@ -827,6 +932,6 @@ pub(crate) fn has_case(number: u8, name: &str) -> bool {
 /// Returns whether a test checks the case of this number.
 pub(crate) fn is_checked(number: u8) -> bool {
     CASES.iter().any(|case| case.number == number)
-        || ELSEWHERE.iter().any(|(range, _)| range.contains(&number))
+        || ELSEWHERE.iter().any(|(numbers, ..)| numbers.contains(&number))
         || mutual_tls_cases::is_checked(number)
 }

@@ -1,8 +1,6 @@
 //! The tests of the OpenID conformance suite (FAPI 2.0) and of MCP about DPoP and mutual TLS at a resource server, by the tests here
 //! that check the same.
 
-use std::fs;
-
 use http::Request;
 use http::header::AUTHORIZATION;
 
@@ -171,11 +169,7 @@ fn every_step_of_the_suite_is_checked_here() {
             let exists = match check {
                 Case(number, case) => dpop_cases::has_case(*number, case),
                 Number(number) => dpop_cases::is_checked(*number),
-                Test(file, test) => {
-                    let path = stack::repository().join("tests/it").join(file).with_extension("rs");
-                    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                    text.contains(&format!("#[test]\nfn {test}()"))
-                }
+                Test(file, test) => stack::has_test(file, test),
             };
             assert!(exists, "{name}: {step}");
         }

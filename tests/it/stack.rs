@@ -1,6 +1,7 @@
 //! Sends requests through layers to a test service.
 
 use std::convert::Infallible;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -19,6 +20,20 @@ pub(crate) type Body = Full<Bytes>;
 /// Returns the root of the repository.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Returns whether a file of this folder has a test of this name.
+pub(crate) fn has_test(file: &str, test: &str) -> bool {
+    let path = repository().join("tests/it").join(file).with_extension("rs");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_function = |line: &&str| {
+        let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        name.and_then(|name| name.strip_prefix(test)).is_some_and(|rest| rest.starts_with('('))
+    };
+    let Some(position) = lines.iter().position(is_function) else { return false };
+    let attributes = lines[..position].iter().rev().take_while(|line| line.starts_with('#'));
+    attributes.into_iter().any(|line| *line == "#[test]" || line.starts_with("#[tokio::test"))
 }
 
 /// Returns an issuer with the test issuer's public keys as static keys.
