@@ -10,14 +10,16 @@ use axum::extract::OriginalUri;
 use axum::routing::get;
 use http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::claims::SenderConstraint;
 use tower_bearer::dpop::{DPOP, Dpop, Nonces};
-use tower_bearer::mutual_tls::MutualTls;
+use tower_bearer::mutual_tls::{CertificateHeader, ClientCertificate, MutualTls, PeerAddress, TrustedProxy};
 use tower_bearer::request::{BearerToken, RequestHead};
-use tower_bearer::testing::TestIssuer;
-use tower_bearer::{Api, BearerLayer, Claims, RejectionKind, RequireLayer, Requirement, Validator};
+use tower_bearer::testing::{FakeFetch, Reply, TestIssuer};
+use tower_bearer::{Api, BearerLayer, Claims, Rejection, RejectionKind, RequireLayer, Requirement, Validator};
 
 use crate::challenge_parser::Challenge;
 use crate::dpop_fixture::{Answer, URL, World, challenges, dpop_request};
@@ -188,13 +190,110 @@ fn case_140_a_cached_token_expires_although_its_proof_is_good() {
     assert_eq!(world.answer(with_fields(&[&format!("Bearer {token}")])), Answer::InvalidTokenBearer);
 }
 
-#[test]
-fn case_141_a_token_of_a_withdrawn_key_is_rejected_although_its_proof_is_good() {
+/// The key is withdrawn by the API, or by the issuer.
+#[tokio::test]
+async fn case_141_a_token_of_a_withdrawn_key_is_rejected_although_its_proof_is_good() {
+    for is_by_issuer in [false, true] {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _recorded = metrics::set_default_local_recorder(&recorder);
+        let world = Arc::new(World::with_fetched_keys(|server, _| server.clone()));
+        let token = world.token().expires_in(Duration::from_secs(3_600)).sign();
+        for _ in 0..2 {
+            assert_eq!(Answer::of(&world.send_async(world.request(&token)).await), Answer::Accepted);
+        }
+        let counted = recorder.handle().render();
+        assert!(counted.contains("jwt_token_cache_total{outcome=\"hit\"} 1"), "{counted}");
+        let (_, keys) = world.validator.key_sources().next().expect("keys are fetched");
+        if is_by_issuer {
+            world.server.replace_keys();
+            keys.reload().await.expect("the server answers");
+        } else {
+            keys.revoke_kid(&world.server.kid());
+        }
+        for scheme in ["DPoP", "Bearer"] {
+            let mut request = world.request(&token);
+            let credential = HeaderValue::try_from(format!("{scheme} {token}")).expect("a value");
+            request.headers_mut().insert(AUTHORIZATION, credential);
+            let sender = Arc::clone(&world);
+            let response = tokio::spawn(async move { sender.send_async(request).await });
+            // The validator asks the issuer for a key that it does not know.
+            world.clock.run_for(Duration::from_secs(60)).await;
+            let response = response.await.expect("no panic");
+            let expected = if scheme == "DPoP" { Answer::InvalidToken } else { Answer::InvalidTokenBearer };
+            assert_eq!(Answer::of(&response), expected, "{is_by_issuer}");
+            let rejection = response.extensions().get::<Rejection>().expect("rejected");
+            assert!(matches!(rejection, Rejection::Key(_)), "{rejection:?}");
+        }
+        // A token that the issuer signs with its new key is accepted.
+        let renewed = Answer::of(&world.send_async(world.request(&world.token().sign())).await);
+        assert_eq!(renewed == Answer::Accepted, is_by_issuer, "{renewed:?}");
+    }
+}
+
+#[tokio::test]
+async fn case_51_no_url_in_a_proof_is_fetched() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a setting of the socket");
+    let url = format!("http://{}/jwks.json", listener.local_addr().expect("an address"));
+    let mut fetch = None;
+    let world = World::with_fetched_keys(|server, clock| {
+        let keys = FakeFetch::new(clock);
+        keys.always(&server.jwks_uri(), Reply::json(server.jwks()));
+        keys.always(&url, Reply::json(server.jwks()));
+        fetch.insert(keys).clone()
+    });
+    let token = world.token().sign();
+    let proof = || world.client.proof("GET", URL, &token).header("jku", &url).header("x5u", &url).header("kid", "k");
+    let mut jwk: serde_json::Value = serde_json::from_str(&world.client.jwk()).expect("JSON");
+    jwk["x5u"] = url.clone().into();
+    for (proof, expected) in [
+        (proof(), Answer::Accepted),
+        (proof().header("jwk", jwk), Answer::Accepted),
+        (proof().without_header("jwk"), Answer::InvalidProof),
+        (proof().header("jwk", &url), Answer::InvalidProof),
+        (proof().signed_by(&world.other), Answer::InvalidProof),
+    ] {
+        let response = world.send_async(dpop_request(&token, &proof.sign())).await;
+        assert_eq!(Answer::of(&response), expected);
+    }
+    let fetch = fetch.expect("a client");
+    assert_eq!((fetch.calls_to(&world.server.jwks_uri()), fetch.calls()), (1, 1));
+    let connection = listener.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(connection, Err(std::io::ErrorKind::WouldBlock), "a client has connected");
+}
+
+/// Over HTTP/1.1, white space at the end is not part of a field, and a field has one line.
+#[tokio::test]
+async fn case_17_a_server_removes_white_space_and_accepts_no_second_line() {
     let world = world();
-    let other = TestIssuer::new().with_clock(std::sync::Arc::new(world.clock.clone()));
-    let foreign = world.token().signed_by(&other).sign();
-    assert_eq!(world.answer(world.request(&foreign)), Answer::InvalidToken);
-    assert_eq!(world.answer(world.request(&world.token().sign())), Answer::Accepted);
+    let app = Router::new().route("/me", get(|| async { "" })).layer(world.layer.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let token = world.token().sign();
+    for (white_space, at_end, status) in [
+        ("", true, "200"),
+        (" ", true, "200"),
+        ("\t ", true, "200"),
+        ("\r\n ", true, "400"),
+        ("\r\n\t", true, "400"),
+        ("\r\n ", false, "400"),
+        (" ", false, "401"),
+    ] {
+        let proof = world.client.proof("GET", URL, &token).sign();
+        let proof = match at_end {
+            true => proof + white_space,
+            false => proof.replacen('.', &format!(".{white_space}"), 1),
+        };
+        let fields = format!("Host: api.test\r\nConnection: close\r\nAuthorization: DPoP {token}\r\nDPoP: {proof}");
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(format!("GET /me HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes()).await.expect("sent");
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await.expect("a response");
+        let response = String::from_utf8_lossy(&response);
+        assert_eq!(response.split(' ').nth(1), Some(status), "{white_space:?} {at_end}: {response}");
+    }
+    server.abort();
 }
 
 #[test]
@@ -252,7 +351,7 @@ fn a_route_can_require_a_bound_token() {
         (response.status().as_u16(), names(&challenges(response.headers()))),
         (401, vec![("DPoP", Some("invalid_token"))])
     );
-    let rejection = response.extensions().get::<tower_bearer::Rejection>().expect("rejected");
+    let rejection = response.extensions().get::<Rejection>().expect("rejected");
     assert_eq!(rejection.kind(), RejectionKind::Unconstrained);
 }
 
@@ -319,23 +418,62 @@ fn the_header_of_the_proof_is_marked_sensitive_if_the_api_reads_the_scheme() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+/// Bytes that a field can have.
+fn field() -> impl Strategy<Value = Vec<u8>> {
+    let byte = || any::<u8>().prop_map(|byte| if matches!(byte, 0..0x20 | 0x7f) { b'.' } else { byte });
+    prop_oneof![
+        4 => proptest::collection::vec(byte(), 1..60),
+        1 => proptest::collection::vec(byte(), 3_900..4_300),
+    ]
+}
 
-    /// Case 142.
+/// The formats of a header with a certificate.
+const FORMATS: [fn() -> CertificateHeader; 6] = [
+    CertificateHeader::rfc9440,
+    CertificateHeader::xfcc,
+    || CertificateHeader::pem("X-Client-Cert"),
+    || CertificateHeader::pem_chain("X-Client-Cert"),
+    || CertificateHeader::der("X-Client-Cert"),
+    || CertificateHeader::sha256("X-Client-Cert"),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(250))]
+
+    /// The token and the proof are junk, or valid ones with junk inside. The header with the certificate is junk, alone or after the
+    /// start of a valid one.
     #[test]
     fn case_142_no_bytes_in_the_fields_cause_a_panic_or_a_server_error(
-        authorization in proptest::collection::vec(0x20_u8..=0xff, 0..60),
-        proof in proptest::collection::vec(0x20_u8..=0xff, 0..60),
-        is_dpop in any::<bool>(),
+        [authorization, proof, certificate] in [field(), field(), field()],
+        [is_dpop, is_token_valid, is_proof_mixed, has_start] in any::<[bool; 4]>(),
+        position in any::<prop::sample::Index>(),
+        format in any::<prop::sample::Index>(),
     ) {
-        let world = world();
-        let clean = |bytes: Vec<u8>| bytes.into_iter().filter(|byte| *byte != 0x7f).collect::<Vec<u8>>();
-        let prefix = if is_dpop { b"DPoP ".as_slice() } else { b"" };
-        let field = HeaderValue::from_bytes(&[prefix, &clean(authorization)].concat()).expect("a value");
-        let request = Request::get("/me").header(AUTHORIZATION, field);
-        let request = request.header(DPOP, HeaderValue::from_bytes(&clean(proof)).expect("a value"));
-        let response = world.send(request.body(String::new()).expect("a request"));
-        prop_assert!(response.status().is_client_error());
+        let format = format.get(&FORMATS);
+        let proxies = TrustedProxy::from_networks(["127.0.0.1"]);
+        let world = World::new(|api| api.with_mutual_tls(MutualTls::from_header(format(), proxies)));
+        let bound = ClientCertificate::from_der(b"certificate");
+        let token = world.token().bound_to_certificate(&bound).sign();
+        let good = world.client.proof("GET", URL, &token).sign();
+        let proof = match is_proof_mixed {
+            true => {
+                let (start, end) = good.split_at(position.index(good.len()));
+                [start.as_bytes(), &proof, end.as_bytes()].concat()
+            }
+            false => proof,
+        };
+        let scheme = if is_dpop { "DPoP " } else { "Bearer " };
+        let credential = if is_token_valid { token.into_bytes() } else { authorization };
+        let start = if has_start { ":MIIB" } else { "" };
+        let certificate = [start.as_bytes(), &certificate].concat();
+        let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).expect("a value");
+        let mut request = Request::get("/me").header(AUTHORIZATION, value(&[scheme.as_bytes(), &credential].concat()));
+        request = request.header(DPOP, value(&proof));
+        for name in ["client-cert", "x-forwarded-client-cert", "x-client-cert"] {
+            request = request.header(name, value(&certificate));
+        }
+        let peer = PeerAddress::from(std::net::IpAddr::from([127, 0, 0, 1]));
+        let response = world.send(request.extension(peer).body(String::new()).expect("a request"));
+        prop_assert!(response.status().is_client_error(), "{}", response.status());
     }
 }

@@ -11,9 +11,10 @@ use http::{HeaderMap, Request, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::clock::Timestamp;
 use tower_bearer::dpop::{DPOP, Dpop, ReplayError};
+use tower_bearer::fetch::Fetch;
 use tower_bearer::rejection::PossessionError;
 use tower_bearer::testing::{FakeClock, ProofKey, TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Rejection, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, Validator, ValidatorBuilder};
 
 use crate::challenge_parser::{self, Challenge};
 use crate::fixture::{self, AUDIENCE, NOW, block_on, trusted};
@@ -42,11 +43,22 @@ impl World {
 
     /// Creates an API without DPoP, unless `change` adds it.
     pub(crate) fn without_dpop(audience: &str, change: impl FnOnce(Api) -> Api) -> Self {
-        let clock = fixture::clock();
-        let server = TestIssuer::new().with_clock(Arc::new(clock.clone())).with_algorithms([Algorithm::EdDSA]);
+        let (server, clock) = server_and_clock();
         let api = Api::new(audience, trusted(&server, Algorithm::EdDSA));
-        let validator =
-            Validator::builder(change(api)).with_clock(clock.clone()).build().expect("a valid configuration");
+        Self::from_parts(server, clock, Validator::builder(change(api)))
+    }
+
+    /// Creates an API with DPoP that fetches the keys of its issuer with the result of `fetch`.
+    pub(crate) fn with_fetched_keys<F: Fetch>(fetch: impl FnOnce(&TestIssuer, &FakeClock) -> F) -> Self {
+        let (server, clock) = server_and_clock();
+        let issuer = Issuer::jwks(server.issuer(), server.jwks_uri()).with_algorithms([Algorithm::EdDSA]);
+        let api = Api::new(AUDIENCE, issuer).with_dpop(Dpop::new("https://api.test"));
+        let builder = Validator::builder(api).with_fetch(fetch(&server, &clock));
+        Self::from_parts(server, clock, builder)
+    }
+
+    fn from_parts(server: TestIssuer, clock: FakeClock, builder: ValidatorBuilder) -> Self {
+        let validator = builder.with_clock(clock.clone()).build().expect("a valid configuration");
         let client = || ProofKey::new().with_clock(clock.clone());
         let (client, other) = (client(), client());
         Self { server, client, other, layer: BearerLayer::new(validator.clone()), validator, clock }
@@ -63,16 +75,26 @@ impl World {
     }
 
     pub(crate) fn send(&self, request: Request<String>) -> Response<String> {
+        block_on(self.send_async(request))
+    }
+
+    pub(crate) async fn send_async(&self, request: Request<String>) -> Response<String> {
         let inner = service_fn(|request: Request<String>| async move {
             assert!(request.extensions().get::<Claims>().is_some(), "no claims");
             Ok::<_, Infallible>(Response::new(String::new()))
         });
-        block_on(self.layer.layer(inner).oneshot(request)).expect("infallible")
+        self.layer.layer(inner).oneshot(request).await.expect("infallible")
     }
 
     pub(crate) fn answer(&self, request: Request<String>) -> Answer {
         Answer::of(&self.send(request))
     }
+}
+
+fn server_and_clock() -> (TestIssuer, FakeClock) {
+    let clock = fixture::clock();
+    let server = TestIssuer::new().with_clock(Arc::new(clock.clone())).with_algorithms([Algorithm::EdDSA]);
+    (server, clock)
 }
 
 pub(crate) fn now() -> Timestamp {
