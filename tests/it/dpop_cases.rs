@@ -194,6 +194,15 @@ fn cnf(world: &World, cnf: Value) -> Sent {
     token(world, |token| token.claim("cnf", cnf))
 }
 
+/// The valid request with a token of Keycloak, whose claims have a `typ`, and whose `cnf` has another member.
+fn keycloak(world: &World) -> Sent {
+    token(world, |token| {
+        let cnf = json!({ "kc-jkt-type": "DPoP", "jkt": world.client.jkt() });
+        let token = token.typ("JWT").claim("typ", "DPoP").claim("azp", "shop").claim("nonce", "n").claim("acr", "1");
+        token.claim("sid", "c2e0b4de").claim("realm_access", json!({ "roles": ["user"] })).claim("cnf", cnf)
+    })
+}
+
 fn htu(world: &World, url: &str) -> Sent {
     proof(world, |proof| proof.claim("htu", url))
 }
@@ -563,6 +572,13 @@ const CASES: &[Case] = &[
     }),
     case(62, "hash of the key with other members", T, |w| cnf(w, json!({ "jkt": HASH }))),
     case(63, "unknown member beside jkt", A, |w| cnf(w, json!({ "jkt": w.client.jkt(), "kc-jkt-type": "JWK" }))),
+    case(63, "token as Keycloak writes it", A, keycloak),
+    case(63, "token as Keycloak writes it, bearer", TB, |w| keycloak(w).scheme("Bearer")),
+    case(63, "token as Keycloak writes it, another key", T, |w| {
+        let sent = keycloak(w);
+        let other = w.other.proof("GET", URL, &sent.token).sign();
+        sent.proofs(&[other.as_bytes()])
+    }),
     case(64, "cnf with kid only", TB, |w| cnf(w, json!({ "kid": "k" })).scheme("Bearer")),
     case(64, "cnf with jwk only", TB, |w| cnf(w, json!({ "jwk": public_key(&w.client) })).scheme("Bearer")),
     case(64, "cnf with jwe only", TB, |w| cnf(w, json!({ "jwe": "x" })).scheme("Bearer")),
