@@ -39,7 +39,7 @@ def main():
         modules = node.install("oidc-provider")
         suite = Suite(folder, options.only)
         try:
-            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAILURES + introspection.SCENARIOS + [dpop.clients_with_proofs])
+            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAILURES + introspection.SCENARIOS + dpop.QUICK)
             suite.run(observability.scrape_of_the_metrics_endpoint, None)
             suite.run(clients.curl_over_both_versions, None)
             suite.run(clients.grpc_from_nodejs, None)
@@ -48,7 +48,7 @@ def main():
             secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
             suite.against(secured, scenarios.OVER_HTTPS + [mutual_tls.clients_with_certificates])
             if options.all:
-                suite.against(OidcProvider(folder, modules), tenants.TENANTS)
+                suite.against(OidcProvider(folder, modules), tenants.TENANTS + dpop.SLOW)
                 suite.against(secured, [mutual_tls.certificates_behind_proxies, dpop.proofs_behind_proxies])
                 suite.run(clients.cross_origin_page, None)
                 suite.run(observability.prometheus_scrapes_and_loads_the_alerts, None)

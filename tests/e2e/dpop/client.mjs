@@ -1,7 +1,9 @@
 // Gets a token that is bound to a new key, and calls the API with it. Prints the statuses as JSON.
-// usage: client.mjs <oauth4webapi-387 | oauth4webapi-388 | openid-client> <issuer> <resource> <URL> <ClientSecretBasic | ClientSecretPost>
-const [library, issuer, resource, url, method] = process.argv.slice(2);
+// usage: client.mjs <library> <issuer> <resource> <URL> <ClientSecretBasic | ClientSecretPost> [<seconds that the clock is ahead>]
+// The libraries are oauth4webapi-387, oauth4webapi-388, openid-client and dpop. The clock is wrong for the API only.
+const [library, issuer, resource, url, method, seconds = '0'] = process.argv.slice(2);
 const scope = 'read:orders';
+const skew = Number(seconds);
 
 async function withOauth4webapi() {
   const oauth = await import(library);
@@ -11,24 +13,34 @@ async function withOauth4webapi() {
   const client = { client_id: 'svc-dpop' };
   const authentication = oauth[method]('svc-secret');
   const keys = await oauth.generateKeyPair('ES256');
-  const DPoP = oauth.DPoP(client, keys);
-  const grant = await oauth.clientCredentialsGrantRequest(server, client, authentication, { resource, scope }, { DPoP, ...insecure });
-  const { access_token: token, token_type: type } = await oauth.processClientCredentialsResponse(server, client, grant);
-  const statuses = [];
-  const call = async () => {
-    try {
-      const response = await oauth.protectedResourceRequest(token, 'GET', new URL(url), undefined, null, { DPoP, ...insecure });
-      statuses.push(response.status);
-      return response;
-    } catch (error) {
-      statuses.push(error.status ?? error.response?.status);
-      if (!oauth.isDPoPNonceError(error)) throw error;
-      return call();
-    }
+  const forServer = { DPoP: oauth.DPoP(client, keys), ...insecure };
+  const grant = async () => {
+    const response = await oauth.clientCredentialsGrantRequest(server, client, authentication, { resource, scope }, forServer);
+    return oauth.processClientCredentialsResponse(server, client, response);
   };
-  const claims = await (await call()).json();
-  await call();
-  return { type, statuses, claims, bearer: await bearer(token) };
+  // The server may require a nonce.
+  const granted = await grant().catch((error) => {
+    if (!oauth.isDPoPNonceError(error)) throw error;
+    return grant();
+  });
+  const { access_token: token, token_type: type } = granted;
+  const DPoP = oauth.DPoP({ ...client, [oauth.clockSkew]: skew }, keys);
+  return outcome(token, type, async (statuses) => {
+    const call = async () => {
+      try {
+        const response = await oauth.protectedResourceRequest(token, 'GET', new URL(url), undefined, null, { DPoP, ...insecure });
+        statuses.push(response.status);
+        return response;
+      } catch (error) {
+        const response = error.response ?? error.cause;
+        statuses.push(error.status ?? response?.status);
+        if (oauth.isDPoPNonceError(error)) return call();
+        if (error instanceof oauth.WWWAuthenticateChallengeError) return response;
+        throw error;
+      }
+    };
+    return call();
+  });
 }
 
 async function withOpenidClient() {
@@ -36,23 +48,60 @@ async function withOpenidClient() {
   const config = await client.discovery(new URL(issuer), 'svc-dpop', 'svc-secret', client[method]('svc-secret'), {
     execute: [client.allowInsecureRequests],
   });
-  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'));
-  const { access_token: token, token_type: type } = await client.clientCredentialsGrant(config, { resource, scope }, { DPoP });
-  const statuses = [];
-  const call = async () => {
-    const response = await client.fetchProtectedResource(config, token, new URL(url), 'GET', null, undefined, { DPoP });
+  const keys = await client.randomDPoPKeyPair('ES256');
+  const forServer = { DPoP: client.getDPoPHandle(config, keys) };
+  const { access_token: token, token_type: type } = await client.clientCredentialsGrant(config, { resource, scope }, forServer);
+  const metadata = { client_secret: 'svc-secret', [client.clockSkew]: skew };
+  const late = new client.Configuration(config.serverMetadata(), 'svc-dpop', metadata, client[method]('svc-secret'));
+  client.allowInsecureRequests(late);
+  const DPoP = client.getDPoPHandle(late, keys);
+  return outcome(token, type, async (statuses) => {
+    try {
+      const response = await client.fetchProtectedResource(late, token, new URL(url), 'GET', null, undefined, { DPoP });
+      statuses.push(response.status);
+      return response;
+    } catch (error) {
+      statuses.push(error.status ?? error.response?.status);
+      return error.response;
+    }
+  });
+}
+
+// Proofs of the package `dpop`, with `fetch`.
+async function withDpop() {
+  const dpop = await import('dpop');
+  const keys = await dpop.generateKeyPair('ES256');
+  const metadata = await (await fetch(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`)).json();
+  const form = { grant_type: 'client_credentials', resource, scope };
+  const headers = {};
+  if (method === 'ClientSecretBasic') headers.authorization = `Basic ${Buffer.from('svc-dpop:svc-secret').toString('base64')}`;
+  else Object.assign(form, { client_id: 'svc-dpop', client_secret: 'svc-secret' });
+  const nonces = new Map();
+  const send = async (target, verb, body, fields, token, statuses) => {
+    const nonce = nonces.get(target);
+    const proof = await dpop.generateProof(keys, target, verb, nonce, token);
+    const response = await fetch(target, { method: verb, body, headers: { ...fields, dpop: proof } });
     statuses.push(response.status);
-    return response.json();
+    const next = response.headers.get('dpop-nonce');
+    if (next) nonces.set(target, next);
+    return response.ok || nonce || !next ? response : send(target, verb, body, fields, token, statuses);
   };
-  const claims = await call();
-  await call();
-  return { type, statuses, claims, bearer: await bearer(token) };
+  const grant = await send(metadata.token_endpoint, 'POST', new URLSearchParams(form), headers, undefined, []);
+  const { access_token: token, token_type: type } = await grant.json();
+  return outcome(token, type, (statuses) => send(url, 'GET', undefined, { authorization: `DPoP ${token}` }, token, statuses));
 }
 
-// A stolen token without its key.
-async function bearer(token) {
-  const response = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
-  return { status: response.status, challenge: response.headers.get('www-authenticate') };
+// Calls the API twice, then once as somebody who has the token, but not its key.
+async function outcome(token, type, call) {
+  const statuses = [];
+  const first = await call(statuses);
+  const claims = first?.ok ? await first.json() : null;
+  const challenge = first?.headers.get('www-authenticate') ?? null;
+  await call(statuses);
+  const stolen = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+  const bearer = { status: stolen.status, challenge: stolen.headers.get('www-authenticate') };
+  return { type, statuses, claims, challenge, bearer };
 }
 
-console.log(JSON.stringify(library === 'openid-client' ? await withOpenidClient() : await withOauth4webapi()));
+const libraries = { dpop: withDpop, 'openid-client': withOpenidClient };
+console.log(JSON.stringify(await (libraries[library] ?? withOauth4webapi)()));
