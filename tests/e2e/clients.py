@@ -9,15 +9,32 @@ import threading
 
 import node
 from api import Api, listening
+from hand_made import Key
 from processes import Process, wait_until
 
 PAGE = """<!doctype html><pre id=result></pre><script type=module>
-const api = %r, token = %r;
+const api = %r, token = %r, bound = %r, jwk = %s;
 const call = async (headers) => {
   const response = await fetch(api + '/orders', { headers });
-  return { status: response.status, challenge: response.headers.get('www-authenticate'), body: await response.json() };
+  const [challenge, nonce] = ['www-authenticate', 'dpop-nonce'].map((name) => response.headers.get(name));
+  return { status: response.status, challenge, nonce, body: await response.json() };
+};
+const encode = (data) => btoa(String.fromCharCode(...new Uint8Array(data))).replace(/\\+/g, '-').replace(/\\//g, '_').replace(/=/g, '');
+const bytes = (text) => new TextEncoder().encode(text);
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+const key = await crypto.subtle.importKey('jwk', jwk, algorithm, false, ['sign']);
+const withProof = async (nonce) => {
+  const { kty, crv, x, y } = jwk;
+  const ath = encode(await crypto.subtle.digest('SHA-256', bytes(bound)));
+  const claims = { jti: crypto.randomUUID(), htm: 'GET', htu: api + '/orders', iat: Math.floor(Date.now() / 1000), ath, nonce };
+  const parts = [{ typ: 'dpop+jwt', alg: 'ES256', jwk: { kty, crv, x, y } }, claims];
+  const text = parts.map((part) => encode(bytes(JSON.stringify(part)))).join('.');
+  const dpop = text + '.' + encode(await crypto.subtle.sign(algorithm, key, bytes(text)));
+  return call({ authorization: 'DPoP ' + bound, dpop });
 };
 const responses = [await call({}), await call({ authorization: 'Bearer nonsense' }), await call({ authorization: 'Bearer ' + token })];
+responses.push(await withProof());
+responses.push(await withProof(responses[3].nonce), await call({ authorization: 'Bearer ' + bound }));
 document.getElementById('result').textContent = JSON.stringify(responses);
 </script>"""
 
@@ -58,26 +75,30 @@ def grpc_from_nodejs(folder, _server):
 
 
 def cross_origin_page(folder, _server):
-    """A cross-origin page calls the API with `fetch`: the preflight succeeds, and the challenge of a rejection is readable."""
+    """A cross-origin page calls the API with `fetch`: preflights succeed, and the challenge and the nonce of a rejection are readable."""
     site = folder / "site"
     site.mkdir()
     handler = functools.partial(SilentFileServer, directory=site)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     origin = f"http://localhost:{server.server_port}"
-    process = Process([Api.binaries["browser"], origin], folder / "browser.log")
-    api, token = listening(process), found(process, r"token (\S+)")[1]
-    (site / "index.html").write_text(PAGE % (api, token))
+    key = Key(folder / "page.key")
+    process = Process([Api.binaries["browser"], origin, key.thumbprint()], folder / "browser.log")
+    api, token, bound = listening(process), found(process, r"(?m)^token (\S+)")[1], found(process, r"bound token (\S+)")[1]
+    (site / "index.html").write_text(PAGE % (api, token, bound, json.dumps(key.private_jwk())))
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/chromium"]
     command = ["chromium", *flags, "--virtual-time-budget=10000", "--dump-dom", f"{origin}/index.html"]
     document = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120)
     server.shutdown()
     process.stop()
     responses = json.loads(re.search(r"<pre id=\"result\">(.*?)</pre>", document.stdout)[1])
-    assert [response["status"] for response in responses] == [401, 401, 200], responses
-    assert responses[0]["challenge"] == 'Bearer realm="northwind"', responses[0]
-    assert 'error="invalid_token"' in responses[1]["challenge"], responses[1]
-    assert responses[2]["body"] == {"orders": [], "for": "ann"}, responses[2]
+    assert [response["status"] for response in responses] == [401, 401, 200, 401, 200, 401], responses
+    assert responses[0]["challenge"].startswith('Bearer realm="northwind", DPoP '), responses[0]
+    assert 'Bearer realm="northwind", error="invalid_token"' in responses[1]["challenge"], responses[1]
+    assert 'error="use_dpop_nonce"' in responses[3]["challenge"] and responses[3]["nonce"], responses[3]
+    assert responses[5]["challenge"].startswith("Bearer "), responses[5]
+    for accepted in [responses[2], responses[4]]:
+        assert accepted["body"] == {"orders": [], "for": "ann"}, accepted
 
 
 def found(process, pattern):
