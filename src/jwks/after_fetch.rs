@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-/// Work that a key source does after each fetch, successful or not, also while no requests arrive.
+/// Work that a key source does after its fetches, successful or not, also while no requests arrive.
 pub(crate) trait AfterFetch: Send + Sync {
-    /// Does one portion of the work, which must be short: other tasks run between the portions. After each fetch, `portion` is 0
-    /// first and increases until this returns [`ControlFlow::Break`].
+    /// Does one portion of the work, which must be short: other tasks run between the portions. After a fetch, `portion` is 0 first and
+    /// increases until this returns [`ControlFlow::Break`]. A fetch that ends before does not start the work again.
     fn run_portion(&self, portion: usize) -> ControlFlow<()>;
 }
 

@@ -90,7 +90,8 @@ async fn run(shared: &Shared) {
                 // Requests that arrived before this point have waited for this fetch.
                 driver.receive_commands();
                 driver.finish_fetch(&in_flight, *report);
-                driver.after_fetch = Some(Box::pin(shared.after_fetch.run()));
+                // A fetch that ends during this work does not start it again, so that all portions run.
+                driver.after_fetch.get_or_insert_with(|| Box::pin(shared.after_fetch.run()));
             }
             Wakeup::Discovery(result) => driver.finish_rediscovery(result),
             Wakeup::Loaded(loaded) => driver.finish_load(*loaded),

@@ -1,10 +1,13 @@
 //! Tests of the order of `reload()` and `status()`.
 
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use http::StatusCode;
 
+use crate::jwks::after_fetch::AfterFetch;
 use crate::jwks::error::RefreshError;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyStatus;
@@ -59,4 +62,38 @@ async fn status_shows_the_result_when_a_reload_returns() {
         fixture.publish(&["a", "b"]);
         fixture.run(2 * MINUTE).await;
     }
+}
+
+/// Work of 100 portions, during which the keys are fetched again.
+struct Work {
+    source: KeySource,
+    starts: AtomicUsize,
+    portions: AtomicUsize,
+}
+
+impl AfterFetch for Work {
+    fn run_portion(&self, portion: usize) -> ControlFlow<()> {
+        if portion == 0 && self.starts.fetch_add(1, Ordering::Relaxed) == 0 {
+            let source = self.source.clone();
+            drop(tokio::spawn(async move { source.reload().await }));
+        }
+        self.portions.fetch_add(1, Ordering::Relaxed);
+        if portion == 99 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[tokio::test]
+async fn work_after_a_fetch_continues_if_another_fetch_ends() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    let (starts, portions) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = Arc::new(Work { source: fixture.source.clone(), starts, portions });
+    let of_work = Arc::downgrade(&work);
+    fixture.source.after_fetch(of_work);
+    fixture.source.reload().await.expect("reloaded");
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    fixture.clock.settle().await;
+    assert_eq!(fixture.network.calls(), 3, "two fetches besides the first one");
+    assert_eq!([&work.starts, &work.portions].map(|count| count.load(Ordering::Relaxed)), [1, 100]);
 }
