@@ -19,6 +19,9 @@ pub(crate) struct ProofHead {
 }
 
 impl ProofHead {
+    /// Most memory of a head with a key on a curve, in bytes. Its encoded form has at most about 400 bytes, with a `kid`.
+    pub(crate) const CURVE_FOOTPRINT: usize = size_of::<Self>() + 512 + EmbeddedKey::CURVE_FOOTPRINT;
+
     /// Parses and checks the header of a proof, whose key must be `expected`. Of another key, only the point of an EC key is checked, which
     /// decides between two errors: the checks of an RSA key would take as long as a verification.
     pub(super) fn parse(

@@ -97,6 +97,12 @@ impl Public {
 }
 
 impl EmbeddedKey {
+    /// The estimated memory of a parsed key on a curve, in bytes.
+    pub(crate) const CURVE_FOOTPRINT: usize = 1_024;
+
+    /// The estimated memory of a parsed RSA key of 4096 bits, with the values that the library computes for its modulus.
+    const RSA_FOOTPRINT: usize = 4_096;
+
     /// Returns whether `signature` is valid for `message` and this key.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verify(message, signature)
@@ -109,8 +115,8 @@ impl EmbeddedKey {
     /// Returns the estimated memory of the key in bytes, outside of this value.
     pub(crate) fn footprint(&self) -> usize {
         match self.0.algorithm() {
-            Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA => CURVE_KEY_BYTES,
-            _ => RSA_KEY_BYTES,
+            Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA => Self::CURVE_FOOTPRINT,
+            _ => Self::RSA_FOOTPRINT,
         }
     }
 }
@@ -206,12 +212,6 @@ fn required(json: Option<&str>) -> Result<Cow<'_, str>, SkipReason> {
 fn bytes(json: Option<&str>) -> Result<Vec<u8>, SkipReason> {
     token::decode_bytes(Segment::Header, required(json)?.as_bytes()).map_err(|_| SkipReason::Encoding)
 }
-
-/// The memory of a parsed key on a curve.
-const CURVE_KEY_BYTES: usize = 1_024;
-
-/// The memory of a parsed RSA key of 4096 bits, with the values that the library computes for its modulus.
-const RSA_KEY_BYTES: usize = 4_096;
 
 /// The members in the order of [`Members`]. Those after `alg` are the members of RFC 7518 §6.2.2, §6.3.2 and §6.4.1, and of the key type
 /// `AKP`, that must not be public.

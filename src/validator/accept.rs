@@ -158,7 +158,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let checked_at = self.core.clock.now();
         self.core.check_claims(&signed, route, checked_at)?;
         let route = route.id();
-        let bound = self.core.possession.bound_token(signed.payload(), token);
+        let bound = self.core.possession.bound_token(signed.payload(), token).map(Arc::new);
         let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context)?;
         self.core.check_organization(signed.payload(), context)?;
         self.core.check_revocation_of_new(signed.payload(), &route, checked_at)?;

@@ -139,7 +139,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let route = core.answer_route(issuer, payload)?;
         let input = core.answer_input(issuer, route, payload)?;
         core.rules.check(input).map_err(Rejection::Claims)?;
+        // The entry is stored before the proof of this request is checked.
         let bound = core.possession.bound_token(payload, token);
+        let bound = bound.map(|bound| Arc::new(bound.with_reserved_head()));
         let claims = self.application.read(answer.claims.clone())?;
         let valid_until = core.rules.valid_until(payload).unwrap_or(input.now);
         Ok(ReadAnswer { claims, route, bound, checked_at: input.now, valid_until })

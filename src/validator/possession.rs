@@ -72,6 +72,8 @@ pub(super) struct BoundToken {
     /// The head of a proof that was valid. Clients sign all proofs of a token with one key, so the head is seldom new. It is never
     /// replaced by a larger one, because the token cache has counted its size.
     head: ArcSwapOption<ProofHead>,
+    /// The memory that is counted for the head if an entry is stored before the first proof is checked.
+    reserved_for_head: Option<usize>,
 }
 
 /// What a request has proven.
@@ -150,13 +152,13 @@ impl Possession {
     }
 
     /// Returns what is bound to a token, to be stored with it; `None` if the token is not bound, or if this is not checked.
-    pub(super) fn bound_token(&self, payload: &Payload, token: &[u8]) -> Option<Arc<BoundToken>> {
+    pub(super) fn bound_token(&self, payload: &Payload, token: &[u8]) -> Option<BoundToken> {
         if self.dpop().is_none() && self.mutual_tls().is_none() {
             return None;
         }
         let confirmation = Confirmation::read(payload)?;
         let hash = AccessTokenHash::from_bytes(token);
-        Some(Arc::new(BoundToken { confirmation, hash, head: ArcSwapOption::empty() }))
+        Some(BoundToken { confirmation, hash, head: ArcSwapOption::empty(), reserved_for_head: None })
     }
 
     /// Checks everything about possession, except for replay.
@@ -337,18 +339,36 @@ impl Proven {
 }
 
 impl BoundToken {
-    /// Stores the head of a valid proof for later proofs, unless the known one is smaller.
+    /// Reserves memory for the head, if the token cache stores this before the first proof is checked. It is enough for a key on a
+    /// curve. The head of a proof by an RSA key is four times as large, so it is parsed again for each proof.
+    pub(super) fn with_reserved_head(self) -> Self {
+        let reserved_for_head = self.confirmation.jwk_thumbprint().map(|_| ProofHead::CURVE_FOOTPRINT);
+        Self { reserved_for_head, ..self }
+    }
+
+    /// Stores the head of a valid proof for later proofs, unless it is larger than the memory that is counted for it.
     fn remember(&self, head: ProofHead) {
-        let is_larger = self.head.load().as_ref().is_some_and(|known| known.footprint() < head.footprint());
-        if !is_larger {
+        if self.head_footprint().is_none_or(|counted| head.footprint() <= counted) {
             self.head.store(Some(Arc::new(head)));
         }
     }
 
-    /// Returns the memory in bytes that this token and its head take at most.
+    /// Returns the memory in bytes that this token and its head take at most, once a head is known or memory is reserved for it.
     pub(super) fn footprint(&self) -> usize {
-        let head = self.head.load().as_ref().map_or(0, |head| head.footprint());
-        size_of::<Self>().saturating_add(head)
+        size_of::<Self>().saturating_add(self.head_footprint().unwrap_or_default())
+    }
+
+    /// Returns a token that is bound to a key.
+    #[cfg(test)]
+    pub(super) fn for_tests(key: &crate::testing::ProofKey) -> Self {
+        let payload = Payload::for_tests(&format!(r#"{{"cnf":{{"jkt":"{}"}}}}"#, key.jkt()));
+        let confirmation = Confirmation::read(&payload).expect("a key");
+        let hash = AccessTokenHash::new("token");
+        Self { confirmation, hash, head: ArcSwapOption::empty(), reserved_for_head: None }
+    }
+
+    fn head_footprint(&self) -> Option<usize> {
+        self.reserved_for_head.or_else(|| self.head.load().as_ref().map(|head| head.footprint()))
     }
 }
 
@@ -477,6 +497,7 @@ mod tests {
     use crate::dpop::{ProofPolicy, verify_with_known_head};
     use crate::request::PublicUrl;
     use crate::testing::ProofKey;
+    use crate::token::Algorithm;
 
     const URL: &str = "https://api.test/me";
 
@@ -488,17 +509,15 @@ mod tests {
         let expected = Expected::new(&Method::GET, &url, "/me", hash, key.thumbprint());
         let proof = UnverifiedProof::parse(proof.as_bytes()).expect("well-formed");
         let now = crate::clock::SystemClock.now();
-        let verified = verify_with_known_head(&proof, None, &expected, &ProofPolicy::new(), now);
+        let policy = ProofPolicy::new().with_algorithms(Algorithm::ALL.iter().copied());
+        let verified = verify_with_known_head(&proof, None, &expected, &policy, now);
         verified.expect("valid").1.expect("a new head")
     }
 
     #[test]
     fn the_footprint_of_a_bound_token_includes_its_head_and_does_not_grow() {
         let key = ProofKey::new();
-        let payload = Payload::for_tests(&format!(r#"{{"cnf":{{"jkt":"{}"}}}}"#, key.jkt()));
-        let confirmation = Confirmation::read(&payload).expect("a key");
-        let hash = AccessTokenHash::new("token");
-        let bound = BoundToken { confirmation, hash, head: ArcSwapOption::empty() };
+        let bound = BoundToken::for_tests(&key);
         let without = bound.footprint();
         bound.remember(head(&key, 1_000));
         let first = bound.footprint();
@@ -510,5 +529,31 @@ mod tests {
         assert!(smaller < first - 1_000, "{smaller} {first}");
         bound.remember(head(&key, 500));
         assert_eq!(bound.footprint(), smaller);
+    }
+
+    /// As for an opaque token, whose entry is stored before its first proof is checked.
+    #[test]
+    fn stores_no_head_that_is_larger_than_the_reserved_memory() {
+        let without = BoundToken::for_tests(&ProofKey::new()).footprint();
+        let curves = [Algorithm::ES256, Algorithm::ES384, Algorithm::ES512, Algorithm::EdDSA];
+        for (algorithm, length, expected) in curves
+            .map(|algorithm| (algorithm, 1, true))
+            .into_iter()
+            .chain([(Algorithm::ES256, 1_000, false), (Algorithm::PS256, 1, false)])
+        {
+            let key = ProofKey::with_algorithm(algorithm);
+            let bound = BoundToken::for_tests(&key).with_reserved_head();
+            let reserved = bound.footprint();
+            assert_eq!(reserved, without + ProofHead::CURVE_FOOTPRINT, "{algorithm}");
+            let head = head(&key, length);
+            let needed = without + head.footprint();
+            bound.remember(head);
+            assert_eq!((bound.head.load().is_some(), needed <= reserved), (expected, expected), "{algorithm}");
+            assert_eq!(bound.footprint(), reserved, "{algorithm}");
+        }
+        let payload = Payload::for_tests(&format!(r#"{{"cnf":{{"x5t#S256":"{}"}}}}"#, ProofKey::new().jkt()));
+        let confirmation = Confirmation::read(&payload).expect("a certificate");
+        let bound = BoundToken { confirmation, ..BoundToken::for_tests(&ProofKey::new()) };
+        assert_eq!(bound.with_reserved_head().footprint(), without, "no proof by the key of a certificate");
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 use http::StatusCode;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
+use tower_bearer::dpop::Dpop;
 use tower_bearer::fetch::FetchError;
-use tower_bearer::testing::Reply;
+use tower_bearer::testing::{ProofKey, Reply};
+use tower_bearer::{Api, Issuer, RequestHead, Validator};
 
-use crate::fixture::block_on;
-use crate::introspection_fixture::{ISSUER, Scripted, TOKEN, active, inactive, json_reply, reply};
+use crate::dpop_fixture::{URL, dpop_request};
+use crate::fixture::{AUDIENCE, block_on};
+use crate::introspection_fixture::{ISSUER, Scripted, TOKEN, active, inactive, introspection, json_reply, reply};
 
 const OUTCOMES: [&str; 4] = ["active", "inactive", "unavailable", "refused"];
 
@@ -18,6 +21,12 @@ fn value(metrics: &PrometheusHandle, name: &str, labels: &str) -> usize {
     let series = format!("{name}{{issuer=\"{ISSUER}\"{labels}}} ");
     let text = metrics.render();
     text.lines().find_map(|line| line.strip_prefix(&*series)).map_or(0, |value| value.parse().expect("a number"))
+}
+
+fn cached_bytes(metrics: &PrometheusHandle) -> usize {
+    let text = metrics.render();
+    let value = text.lines().find_map(|line| line.strip_prefix("jwt_token_cache_bytes "));
+    value.expect("a gauge").parse().expect("a number")
 }
 
 /// Returns the numbers of calls by outcome.
@@ -87,5 +96,40 @@ fn counts_the_calls_in_flight() {
             assert_eq!(validator.validate(TOKEN).await.map(drop), Ok(()));
             assert_eq!(calls(&metrics), before);
         });
+    });
+}
+
+/// The entry is stored before the first proof is checked, and then refers to its parsed key.
+#[test]
+fn cached_bytes_of_an_opaque_token_include_the_key_of_its_proofs() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        let scripted = Scripted::new();
+        let key = ProofKey::new().with_clock(scripted.clock.clone());
+        let validator = || {
+            let api = Api::new(AUDIENCE, Issuer::opaque(ISSUER, introspection()));
+            scripted.validator_of(api.with_dpop(Dpop::new("https://api.test")))
+        };
+        let accepts = |validator: &Validator, proof: &str| {
+            let request = dpop_request(TOKEN, proof);
+            block_on(validator.validate_request(TOKEN, &RequestHead::new(&request))).is_ok()
+        };
+        scripted.always(&active(json!({})));
+        let bearer = validator();
+        assert!(block_on(bearer.validate(TOKEN)).is_ok());
+        let without_key = cached_bytes(&metrics);
+        drop(bearer);
+        assert_eq!(cached_bytes(&metrics), 0);
+        scripted.always(&active(json!({ "cnf": { "jkt": key.jkt() }, "token_type": "DPoP" })));
+        let bound = validator();
+        let other = ProofKey::new().with_clock(scripted.clock.clone());
+        assert!(!accepts(&bound, &other.proof("GET", URL, TOKEN).sign()));
+        for _ in 0..2 {
+            assert!(accepts(&bound, &key.proof("GET", URL, TOKEN).sign()));
+        }
+        assert_eq!(scripted.calls(), 2, "one for each validator");
+        let with_key = cached_bytes(&metrics);
+        assert!(with_key > without_key + 1_024, "{with_key} bytes, without a key {without_key}");
     });
 }

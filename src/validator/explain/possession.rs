@@ -19,13 +19,13 @@ impl Report<'_> {
         let confirmation = Confirmation::read(payload);
         let bound = possession.bound_token(payload, self.token.as_bytes());
         let (presentation, certificate) = (&context.presentation, &context.certificate);
-        let result = possession.check(bound.as_deref(), presentation, certificate, || self.core.clock.now());
+        let result = possession.check(bound.as_ref(), presentation, certificate, || self.core.clock.now());
         let (of_scheme, of_proof) = match result.as_ref().err() {
             Some(PossessionError::Proof(error)) => (None, Some(*error)),
             Some(PossessionError::Certificate(_)) => (None, None),
             error => (error.copied(), None),
         };
-        let (found, expected) = (presentation.scheme().name(), possession.expected_scheme(bound.as_deref()));
+        let (found, expected) = (presentation.scheme().name(), possession.expected_scheme(bound.as_ref()));
         let is_scheme_right = of_scheme.is_none();
         let outcome = of_scheme.map_or(Ok(()), |error| Err(Rejection::Possession(error)));
         self.add("scheme", outcome, |finding| finding.with_found(Some(found)).with_expected(expected));
