@@ -188,12 +188,13 @@ pub(crate) const MAX_ACTORS: usize = 8;
 /// minutes, and it is less than a connection pool takes.
 pub(crate) const TOKEN_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Longest time for which a cache entry is valid. Clients use one token for many requests within minutes. A change that
-/// neither the keys nor the dates of the token show takes effect after this time at the latest.
+/// Longest time for which a cache entry is valid, unless an answer of a server may be used for longer in an outage. Clients use one
+/// token for many requests within minutes. A change that neither the keys nor the dates of the token show takes effect after this
+/// time at the latest.
 pub(crate) const TOKEN_CACHE_MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Memory of one cache entry besides its data, as measured with a counting allocator: the fingerprint, and the reference counts and
-/// rounding of two allocations.
+/// rounding of two allocations. An entry with an answer of a server has two more, and counts this twice.
 pub(crate) const TOKEN_CACHE_ENTRY_OVERHEAD_BYTES: usize = 64;
 
 /// Most names of an issuer for which a cache entry stores digests for the list of revocations. Each takes 48 bytes, and an entry about

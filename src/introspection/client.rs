@@ -1,8 +1,7 @@
 //! `Client`: asks one server about tokens, for one validator.
 
 use std::fmt;
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
 
@@ -17,7 +16,7 @@ use crate::introspection::event::IntrospectionEventKind;
 use crate::introspection::location::Location;
 use crate::introspection::running::Running;
 use crate::introspection::settings::Introspection;
-use crate::introspection::shared::{ActiveHook, Shared};
+use crate::introspection::shared::{ActiveHook, EvictToken, Shared};
 use crate::introspection::waiters::Waiters;
 use crate::jwks::RefreshPolicy;
 use crate::keys::{Fingerprinter, TokenFingerprint};
@@ -147,22 +146,26 @@ impl Client {
         });
     }
 
-    /// Calls `store` with an answer about a token that this API accepts, unless the answer does not count any more. An
+    /// Calls `store` because this API accepts an answer about a token, unless the answer does not count any more. An
     /// eviction at the same time happens either before, so that nothing is stored, or after it, so that the entry is
-    /// removed.
-    pub(crate) fn store(&self, token: &[u8], answer: &ActiveAnswer, store: impl FnOnce()) {
+    /// removed. `store` runs under a lock, so it returns what must be dropped without one.
+    pub(crate) fn store<T>(&self, token: &[u8], answer: &ActiveAnswer, store: impl FnOnce() -> T) -> Option<T> {
         self.if_current(token, answer, |fingerprint| {
             self.shared.memory.record_accepted(&fingerprint);
-            store();
-        });
+            store()
+        })
     }
 
-    fn if_current(&self, token: &[u8], answer: &ActiveAnswer, record: impl FnOnce(TokenFingerprint)) {
-        let Some(fingerprint) = self.fingerprint(token) else { return };
+    fn if_current<T>(
+        &self,
+        token: &[u8],
+        answer: &ActiveAnswer,
+        record: impl FnOnce(TokenFingerprint) -> T,
+    ) -> Option<T> {
+        let fingerprint = self.fingerprint(token)?;
         let _lock = self.shared.calls.lock();
-        if self.shared.memory.is_current(&fingerprint, answer.asked_at) {
-            record(fingerprint);
-        }
+        // A function that is not called is dropped as a parameter, which is after the lock.
+        if self.shared.memory.is_current(&fingerprint, answer.asked_at) { Some(record(fingerprint)) } else { None }
     }
 
     /// Returns whether no later event ends the use of an answer.
@@ -183,9 +186,9 @@ impl Client {
         self.evict(token);
     }
 
-    /// Adds a token cache, from which entries are evicted.
-    pub(crate) fn at_eviction(&self, evictor: impl Fn(&[u8]) -> ControlFlow<()> + Send + 'static) {
-        self.shared.add_evictor(Box::new(evictor));
+    /// Adds a token cache, from which entries are evicted until it is dropped.
+    pub(crate) fn add_token_cache(&self, token_cache: Weak<dyn EvictToken>) {
+        self.shared.add_token_cache(token_cache);
     }
 
     /// Removes the entry of a token from all token caches.

@@ -28,6 +28,8 @@ mod shared;
 mod signed;
 mod waiters;
 
+#[cfg(test)]
+pub(crate) use self::answer::AnswerSignature;
 pub(crate) use self::answer::{ActiveAnswer, Answer};
 pub use self::authentication::ClientAuthentication;
 pub(crate) use self::call::Priority;
@@ -41,3 +43,4 @@ pub(crate) use self::location::Location;
 pub(crate) use self::merge::with_claims_of_answer;
 pub use self::settings::Introspection;
 pub(crate) use self::settings::{AnswerForm, ClaimsFrom, EndpointSetting, EveryToken, Unasked};
+pub(crate) use self::shared::EvictToken;

@@ -1,8 +1,7 @@
 //! `Shared`: the state that a client shares with its calls.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
@@ -22,8 +21,11 @@ use crate::jwks::{Jitter, RefreshPolicy, Rng};
 use crate::keys::TokenFingerprint;
 use crate::telemetry::introspection as events;
 
-/// Removes the entry of a token from a token cache, until the cache is dropped.
-pub(super) type Evictor = Box<dyn Fn(&[u8]) -> ControlFlow<()> + Send>;
+/// A token cache from which a client removes entries.
+pub(crate) trait EvictToken: Send + Sync {
+    /// Removes the entry of a token.
+    fn evict(&self, token: &[u8]);
+}
 
 /// Is called with a positive answer before the requests that wait for it.
 pub(super) type ActiveHook = Box<dyn FnOnce(&SharedAnswer) + Send>;
@@ -31,6 +33,8 @@ pub(super) type ActiveHook = Box<dyn FnOnce(&SharedAnswer) + Send>;
 /// The endpoint of one client, and what is known about it and its tokens.
 pub(super) struct Shared {
     endpoint: EndpointClient,
+    /// The name of the issuer, which all answers share.
+    name: Arc<str>,
     /// Its lock is also that of the memory and of the token caches, so that an answer is stored either before or after
     /// an eviction.
     pub(super) calls: Calls,
@@ -38,7 +42,7 @@ pub(super) struct Shared {
     /// Changes after each attempt to resume calls.
     pub(super) attempts: watch::Sender<()>,
     pub(super) memory: Memory,
-    evictors: Mutex<Vec<Evictor>>,
+    token_caches: Mutex<Vec<Weak<dyn EvictToken>>>,
     rng: Mutex<Rng>,
     has_denied: AtomicBool,
     has_confirmed: AtomicBool,
@@ -56,10 +60,11 @@ impl Shared {
             breaker: Mutex::new(Breaker::new(compares_early)),
             attempts: watch::Sender::new(()),
             memory: Memory::new(),
-            evictors: Mutex::default(),
+            token_caches: Mutex::default(),
             rng: Mutex::new(Rng::seeded()),
             has_denied: AtomicBool::new(false),
             has_confirmed: AtomicBool::new(false),
+            name: parts.issuers.first().map_or_else(Arc::default, |name| Arc::from(&**name)),
             endpoint: EndpointClient::new(parts, location, policy),
         }
     }
@@ -77,7 +82,7 @@ impl Shared {
     }
 
     pub(super) fn label(&self) -> &str {
-        self.parts().issuers.first().map(|name| &**name).unwrap_or_default()
+        &self.name
     }
 
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -88,13 +93,22 @@ impl Shared {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).jitter()
     }
 
-    pub(super) fn add_evictor(&self, evictor: Evictor) {
-        self.evictors.lock().unwrap_or_else(PoisonError::into_inner).push(evictor);
+    /// Adds a token cache, and removes those that were dropped.
+    pub(super) fn add_token_cache(&self, token_cache: Weak<dyn EvictToken>) {
+        let mut token_caches = self.token_caches();
+        token_caches.retain(|token_cache| token_cache.strong_count() > 0);
+        token_caches.push(token_cache);
     }
 
     /// Removes the entry of a token from all token caches.
     pub(super) fn evict(&self, token: &[u8]) {
-        self.evictors.lock().unwrap_or_else(PoisonError::into_inner).retain(|evictor| evictor(token).is_continue());
+        // Not under the lock, since custom claims may call the application when they are dropped.
+        let token_caches: Vec<_> = self.token_caches().iter().filter_map(Weak::upgrade).collect();
+        token_caches.iter().for_each(|token_cache| token_cache.evict(token));
+    }
+
+    fn token_caches(&self) -> MutexGuard<'_, Vec<Weak<dyn EvictToken>>> {
+        self.token_caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls the server.
@@ -111,7 +125,7 @@ impl Shared {
             (Parsed::Active(payload), signature) => {
                 let valid_until = asked_at_wall.saturating_add(self.settings().ttl);
                 let settings = Arc::clone(&self.parts().claims_settings);
-                let claims = Claims::introspected(*payload, Arc::from(self.label()), valid_until, settings);
+                let claims = Claims::introspected(*payload, Arc::clone(&self.name), valid_until, settings);
                 Answer::Active(Arc::new(ActiveAnswer { claims, asked_at, asked_at_wall, signature }))
             }
         });

@@ -13,8 +13,9 @@ use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAn
 use crate::validator::find::{PendingTenant, Refusal};
 use crate::validator::possession::{BoundToken, Proven, RecordDecision};
 use crate::validator::routing::{Route, RouteId};
-use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
+use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime};
 use crate::validator::token_cache::lookup::Hit;
+use crate::validator::token_cache::proof::{KeyProof, Proof};
 use crate::validator::verify::VerifiedToken;
 use crate::validator::{Core, Validator};
 
@@ -223,7 +224,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let unproven = claims.clone().with_proven(claims::ProvenConfirmation::None);
             let digests = self.core.digests_to_store(unproven.payload(), route);
             let entry = CacheEntry::new(unproven, route.clone(), Proof::Key(proof), lifetime, bound, digests);
-            token_cache.insert(token, entry);
+            drop(token_cache.insert(token, entry));
         }
         Ok(Validated { claims, nonce: proof.and_then(VerifiedProof::nonce_age) })
     }

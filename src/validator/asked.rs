@@ -9,7 +9,7 @@ use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
-use crate::validator::token_cache::entry::KeyProof;
+use crate::validator::token_cache::proof::KeyProof;
 use crate::validator::{Core, Validator};
 
 /// What the entry of a signed token keeps when a newer answer about it is stored.

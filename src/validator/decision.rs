@@ -13,7 +13,8 @@ use crate::token::Header;
 use crate::validator::find::{PendingTenant, Refusal};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
-use crate::validator::token_cache::entry::{EntryLifetime, KeyProof};
+use crate::validator::token_cache::entry::EntryLifetime;
+use crate::validator::token_cache::proof::KeyProof;
 
 /// The result of a validation that does not wait.
 pub(crate) enum Decision<C> {

@@ -25,8 +25,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let is_used = !settings.grace.is_zero() && server.answer.age(now) < used_for;
             let is_fresh = entry.lifetime().is_fresh(now.wall, now.monotonic);
             let issuer = self.core.issuer_of(self.core.route(entry.route())?)?;
-            let is_signed = issuer.is_signed(entry, server) == Some(true);
-            (is_used && is_fresh && is_signed).then(|| Arc::clone(&server.answer))
+            let has_current_keys = issuer.has_current_keys(entry, server) == Some(true);
+            (is_used && is_fresh && has_current_keys).then(|| Arc::clone(&server.answer))
         });
         graced.flatten().filter(|answer| client.is_current(token, answer))
     }

@@ -19,8 +19,9 @@ use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, Pending, PendingAnswer};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::{Route, RouteId};
-use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof, ServerProof};
+use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime};
 use crate::validator::token_cache::lookup::{EntryState, Hit};
+use crate::validator::token_cache::proof::{KeyProof, Proof, ServerProof};
 use crate::validator::{Core, IssuerState, Validator};
 
 /// An answer, and whether the server has just given it.
@@ -57,7 +58,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
         }
         if let Some(token_cache) = &self.token_cache {
-            token_cache.evict_now(token.as_bytes());
+            token_cache.remove(token.as_bytes());
         }
     }
 
@@ -228,7 +229,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let Some(client) = self.core.client(issuer) else { return };
         let used_for = client.settings().ttl.saturating_add(client.settings().grace);
         let Some(token_cache) = self.token_cache.as_ref().filter(|_| !used_for.is_zero()) else {
-            return client.store(token, answer, || ());
+            client.store(token, answer, || ());
+            return;
         };
         // The entry outlives the answer: it shows that the token is known.
         let max_age = used_for.max(defaults::TOKEN_CACHE_MAX_AGE);
@@ -237,10 +239,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let digests = self.core.digests_to_store(claims.payload(), &route);
         let claims = claims.with_proven(ProvenConfirmation::None);
         let entry = CacheEntry::new(claims, route, proof, lifetime, bound, digests);
-        client.store(token, answer, || token_cache.insert(token, entry));
+        // Dropped here, where no lock is held.
+        drop(client.store(token, answer, || token_cache.insert(token, entry)));
     }
 
-    /// Starts the next call about a token whose answer ends soon.
+    /// Starts the next call about a token whose answer expires soon.
     pub(super) fn refresh_answer(&self, token: &[u8], entry: &CacheEntry<C>, route: Route<'_>) {
         let Some(issuer) = route.configured_issuer() else { return };
         let (Proof::Server(server), Some(client)) = (entry.proof(), self.core.client(issuer)) else { return };
@@ -373,16 +376,16 @@ impl Core {
         host: Option<&Host>,
         now: Moment,
     ) -> EntryState {
-        let Some(client) = &issuer.introspection else { return EntryState::Expired };
+        let Some(client) = &issuer.introspection else { return EntryState::IssuerRemoved };
         let ttl = client.settings().ttl;
         let age = server.answer.age(now);
         if age >= ttl {
-            return EntryState::AnswerEnded;
+            return EntryState::AnswerExpired;
         }
-        match issuer.is_signed(entry, server) {
+        match issuer.has_current_keys(entry, server) {
             Some(true) if !route.allows_host(entry.claims().payload(), &self.hosts, host) => EntryState::NotApplicable,
             Some(true) if age.saturating_mul(100) >= ttl.saturating_mul(defaults::INTROSPECTION_REFRESH_PERCENT) => {
-                EntryState::AnswerEnds
+                EntryState::AnswerExpiresSoon
             }
             Some(true) => EntryState::Valid,
             Some(false) => EntryState::KeyRemoved,
@@ -393,7 +396,7 @@ impl Core {
 
 impl IssuerState {
     /// Returns whether the keys that verified the token and the answer are current; `None` if no keys are usable.
-    pub(super) fn is_signed<C>(&self, entry: &CacheEntry<C>, server: &ServerProof) -> Option<bool> {
+    pub(super) fn has_current_keys<C>(&self, entry: &CacheEntry<C>, server: &ServerProof) -> Option<bool> {
         if !server.is_signed() {
             return Some(true);
         }

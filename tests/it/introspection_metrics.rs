@@ -7,8 +7,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tower_bearer::dpop::Dpop;
 use tower_bearer::fetch::FetchError;
+use tower_bearer::request::RequestHead;
 use tower_bearer::testing::{ProofKey, Reply};
-use tower_bearer::{Api, Issuer, RequestHead, Validator};
+use tower_bearer::{Api, Issuer, Validator};
 
 use crate::dpop_fixture::{URL, dpop_request};
 use crate::fixture::{AUDIENCE, block_on};

@@ -1,10 +1,15 @@
 //! Opaque tokens and a list of revocations: what the list names is rejected although the server answers that the token is active.
 
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_bearer::revocation::{Revocation, RevocationKind, Revocations};
 use tower_bearer::{Api, Issuer, Rejection, Validator};
 
-use crate::fixture::{AUDIENCE, NOW};
+use crate::fixture::{AUDIENCE, NOW, block_on};
 use crate::introspection_fixture::{ISSUER, Scripted, TOKEN, active, introspection};
 
 /// Returns a list, and a validator with it whose server always gives this answer.
@@ -76,4 +81,41 @@ async fn compares_the_time_of_issue_of_the_answer() {
             assert_eq!(validator.validate(TOKEN).await.map(drop), expected, "{iat} {kind}");
         }
     }
+}
+
+/// Custom claims that call the validator when they are dropped.
+#[derive(Deserialize)]
+struct EvictsAnother {}
+
+static VALIDATOR: OnceLock<Validator<EvictsAnother>> = OnceLock::new();
+
+impl Drop for EvictsAnother {
+    fn drop(&mut self) {
+        if let Some(validator) = VALIDATOR.get() {
+            validator.evict_token("opaque-another-token");
+        }
+    }
+}
+
+/// Claims are dropped when an entry is replaced, evicted, or not stored, and no lock of the client is held then.
+#[test]
+fn claims_may_evict_a_token_when_they_are_dropped() {
+    let (ended, has_ended) = mpsc::channel();
+    thread::spawn(move || {
+        block_on(async {
+            let scripted = Scripted::answering(&active(json!({})));
+            let validator = VALIDATOR.get_or_init(|| scripted.validator().with_custom_claims());
+            assert!(validator.validate(TOKEN).await.is_ok());
+            // The second answer replaces the entry, in the background.
+            scripted.clock.run_for(Duration::from_secs(24)).await;
+            assert!(validator.validate(TOKEN).await.is_ok());
+            scripted.clock.settle().await;
+            assert_eq!(scripted.calls(), 2);
+            validator.evict_token(TOKEN);
+            assert!(validator.validate(TOKEN).await.is_ok());
+            assert_eq!(scripted.calls(), 3);
+        });
+        ended.send(()).expect("a receiver");
+    });
+    assert_eq!(has_ended.recv_timeout(Duration::from_secs(60)), Ok(()), "a deadlock or a panic");
 }

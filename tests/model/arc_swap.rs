@@ -17,6 +17,11 @@ impl<T> ArcSwapOption<T> {
         self.current().clone()
     }
 
+    #[allow(dead_code, reason = "one of the models does not call it")]
+    pub(crate) fn store(&self, value: Option<Arc<T>>) {
+        drop(self.swap(value));
+    }
+
     pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         std::mem::replace(&mut self.current(), value)
     }

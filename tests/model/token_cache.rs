@@ -40,7 +40,7 @@ fn main() {
     check("a search finds a whole entry or none", a_search_finds_a_whole_entry_or_none);
     check("one key has one entry", one_key_has_one_entry);
     check("a removed entry is not found", a_removed_entry_is_not_found);
-    check("a withdrawn entry is never found", a_withdrawn_entry_is_never_found);
+    check("a removal waits for other writes", a_removal_waits_for_other_writes);
     check("a full set evicts one entry for another", a_full_set_evicts_one_entry_for_another);
     check("a full table evicts an entry of any set", a_full_table_evicts_an_entry_of_any_set);
     check("a sweep removes the expired entries only", a_sweep_removes_the_expired_entries_only);
@@ -57,7 +57,13 @@ fn insert(table: &Values, hash: u64, key: u64, value: u64) -> usize {
 }
 
 fn insert_shared(table: &Values, hash: u64, key: u64, value: &Arc<u64>) -> usize {
-    table.insert(hash, key, Value(Arc::clone(value)), is_expired).len()
+    let removed = table.insert(hash, key, Value(Arc::clone(value)), is_expired);
+    removed.iter().filter(|entry| entry.key != key).count()
+}
+
+/// Stores an entry of the key 0 that has not expired yet.
+fn insert_expired(table: &Values, hash: u64, value: &Arc<u64>) {
+    assert!(table.insert(hash, 0, Value(Arc::clone(value)), |_| false).is_empty());
 }
 
 fn is_expired(value: &Value) -> bool {
@@ -124,11 +130,11 @@ fn a_removed_entry_is_not_found() {
     assert_eq!(find(&table, HASH, 1), None);
 }
 
-/// While two other threads write, a removal that must not fail removes the entry, and no write of theirs restores it.
-fn a_withdrawn_entry_is_never_found() {
+/// While two other threads write, a removal waits and removes the entry, and no write of theirs restores it.
+fn a_removal_waits_for_other_writes() {
     let table = table();
-    let withdrawn = Arc::new(10);
-    insert_shared(&table, HASH, 1, &withdrawn);
+    let removed = Arc::new(10);
+    insert_shared(&table, HASH, 1, &removed);
     let writer = thread::spawn({
         let table = Arc::clone(&table);
         move || insert(&table, HASH, 2, 20)
@@ -137,8 +143,8 @@ fn a_withdrawn_entry_is_never_found() {
         let table = Arc::clone(&table);
         move || table.sweep(8, is_expired).len()
     });
-    assert!(table.remove_now(HASH, &1).is_some());
-    assert_eq!((find(&table, HASH, 1), Arc::strong_count(&withdrawn)), (None, 1));
+    assert!(table.remove(HASH, &1).is_some());
+    assert_eq!((find(&table, HASH, 1), Arc::strong_count(&removed)), (None, 1));
     assert_eq!((writer.join().expect("no panic"), sweeper.join().expect("no panic")), (0, 0));
     assert_eq!(find(&table, HASH, 1), None);
     assert!([None, Some(20)].contains(&find(&table, HASH, 2)));
@@ -190,7 +196,7 @@ fn a_sweep_removes_the_expired_entries_only() {
     let table = table();
     let expired = Arc::new(0);
     insert(&table, HASH, 1, 10);
-    insert_shared(&table, HASH, 0, &expired);
+    insert_expired(&table, HASH, &expired);
     let sweeper = thread::spawn({
         let table = Arc::clone(&table);
         move || table.sweep(8, is_expired).len()
@@ -201,7 +207,7 @@ fn a_sweep_removes_the_expired_entries_only() {
     });
     assert_eq!(find(&table, HASH, 1), Some(10));
     assert!([None, Some(0)].contains(&find(&table, HASH, 0)));
-    // Whichever writes first removes the expired entry.
+    // The first writer removes the expired entry.
     let removed = sweeper.join().expect("no panic") + writer.join().expect("no panic");
     assert_eq!(removed, 1);
     assert_eq!((find(&table, HASH, 0), find(&table, HASH, 1)), (None, Some(10)));
@@ -217,7 +223,7 @@ fn insertions_that_sweep_keep_the_weight() {
     }
     let expired = Arc::new(0);
     // 64 insertions have swept 512 of 72 slots, so the next one begins with the second set.
-    assert_eq!(insert_shared(&table, hash_of(1), 0, &expired), 0);
+    insert_expired(&table, hash_of(1), &expired);
     let threads = [1, 2].map(|key| {
         let table = Arc::clone(&table);
         thread::spawn(move || insert(&table, hash_of(key), key, key * 10))

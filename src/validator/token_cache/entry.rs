@@ -1,22 +1,18 @@
 //! `CacheEntry`: the claims of one verified token, with what their validity depends on.
 
 use std::any::TypeId;
-use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
-use crate::introspection::ActiveAnswer;
-use crate::jwks::{KeyEpoch, RingSerial};
-use crate::keys::{Thumbprint, VerifyingKey};
 use crate::revocation::TokenDigests;
 use crate::telemetry;
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
+use crate::validator::token_cache::proof::Proof;
 use crate::validator::token_cache::table::Weigh;
 
 /// The claims of an accepted token, what proved them, and the lifetime of the entry.
@@ -30,34 +26,6 @@ pub(in crate::validator) struct CacheEntry<C> {
     /// The digests by which the list of revocations is searched for the token, if there is a list.
     digests: Option<TokenDigests>,
     weight: u32,
-}
-
-/// What proved that a token is genuine. It is checked again on every hit.
-#[derive(Debug)]
-pub(in crate::validator) enum Proof {
-    /// A signature that a public key has verified.
-    Key(KeyProof),
-    /// A positive answer of the issuer's server. Boxed, so that other entries are not larger.
-    Server(Box<ServerProof>),
-}
-
-/// A positive answer about a token, and the keys that verified the token and the answer, if they are signed.
-pub(in crate::validator) struct ServerProof {
-    pub(in crate::validator) answer: Arc<ActiveAnswer>,
-    /// The key that verified the token; `None` for an opaque one.
-    pub(in crate::validator) token_key: Option<KeyProof>,
-    pub(in crate::validator) answer_key: Option<KeyProof>,
-    /// Whether a request has started the next call.
-    is_refreshing: AtomicBool,
-}
-
-/// The public key that has verified a token.
-#[derive(Debug)]
-pub(in crate::validator) struct KeyProof {
-    thumbprint: Thumbprint,
-    ring: RingSerial,
-    /// The number of the last epoch of these keys that is known to include this key.
-    epoch: AtomicU64,
 }
 
 /// The period in which an entry is valid.
@@ -146,90 +114,6 @@ impl EntryLifetime {
     }
 }
 
-impl Proof {
-    /// Returns the memory of the proof besides the entry.
-    fn footprint(&self) -> usize {
-        match self {
-            Self::Key(_) => 0,
-            Self::Server(server) => {
-                let header = server.answer.signature.as_ref().map_or(0, |signature| signature.header.footprint());
-                // The claims of an opaque token are those of the answer.
-                let claims = server.token_key.as_ref().map_or(0, |_| server.answer.claims.footprint());
-                size_of::<ServerProof>().saturating_add(header).saturating_add(claims)
-            }
-        }
-    }
-}
-
-impl ServerProof {
-    pub(in crate::validator) fn new(answer: Arc<ActiveAnswer>, token_key: Option<KeyProof>) -> Self {
-        let answer_key = answer.signature.as_ref().map(|signed| KeyProof::new(signed.thumbprint, signed.epoch));
-        Self { answer, token_key, answer_key, is_refreshing: AtomicBool::new(false) }
-    }
-
-    /// Returns whether the entry depends on keys.
-    pub(in crate::validator) fn is_signed(&self) -> bool {
-        self.token_key.is_some() || self.answer_key.is_some()
-    }
-
-    /// Returns whether no request has started the next call yet; further calls of this method return `false`.
-    pub(in crate::validator) fn start_refresh(&self) -> bool {
-        !self.is_refreshing.swap(true, Ordering::Relaxed)
-    }
-
-    /// Allows another request to start the next call.
-    pub(in crate::validator) fn cancel_refresh(&self) {
-        self.is_refreshing.store(false, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for ServerProof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServerProof(..)")
-    }
-}
-
-impl KeyProof {
-    /// Returns the same proof for another entry.
-    pub(in crate::validator) fn copy(&self) -> Self {
-        Self::new(self.thumbprint, KeyEpoch { ring: self.ring, number: self.epoch.load(Ordering::Relaxed) })
-    }
-
-    /// Creates the proof by a key of this thumbprint, which the keys of `epoch` include.
-    pub(in crate::validator) fn new(thumbprint: Thumbprint, epoch: KeyEpoch) -> Self {
-        Self { thumbprint, ring: epoch.ring, epoch: AtomicU64::new(epoch.number) }
-    }
-
-    /// Returns whether the current keys include the key that verified the token: the epoch is unchanged, or `candidates` returns
-    /// the same key. The keys of another issuer never do, although they have epochs with the same numbers.
-    pub(in crate::validator) fn is_current<'k, I: Iterator<Item = &'k VerifyingKey>>(
-        &self,
-        epoch: KeyEpoch,
-        candidates: impl FnOnce() -> Option<I>,
-    ) -> bool {
-        if self.ring != epoch.ring {
-            return false;
-        }
-        if self.epoch.load(Ordering::Relaxed) == epoch.number {
-            return true;
-        }
-        let is_current = self.is_among(candidates());
-        if is_current {
-            // In a race, each request stores an epoch for which this is true. The cost is at most one more lookup.
-            self.epoch.store(epoch.number, Ordering::Relaxed);
-        }
-        is_current
-    }
-
-    /// Returns whether the candidates include the key that verified the token.
-    pub(in crate::validator) fn is_among<'k, I: Iterator<Item = &'k VerifyingKey>>(
-        &self,
-        candidates: Option<I>,
-    ) -> bool {
-        candidates.is_some_and(|mut keys| keys.any(|key| *key.thumbprint() == self.thumbprint))
-    }
-}
-
 impl<C> Drop for CacheEntry<C> {
     fn drop(&mut self) {
         telemetry::token_cache_freed(self.weight);
@@ -241,9 +125,10 @@ pub(in crate::validator) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::keys::{Found, KeyOrigin, KeySet, KeyTable};
-    use crate::testing::TestIssuer;
-    use crate::token::Algorithm;
+    use crate::introspection::{ActiveAnswer, AnswerSignature};
+    use crate::keys::Thumbprint;
+    use crate::validator::token_cache::proof::tests::epoch;
+    use crate::validator::token_cache::proof::{KeyProof, ServerProof};
 
     /// The wall time of an entry that is stored at once.
     pub(in crate::validator) const START: Timestamp = Timestamp::from_secs(1_000);
@@ -258,10 +143,6 @@ pub(in crate::validator) mod tests {
         let key = KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1));
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
         CacheEntry::new(claims, RouteId::for_tests(0), Proof::Key(key), lifetime_at(after, seconds), None, None)
-    }
-
-    fn epoch(ring: u64, number: u64) -> KeyEpoch {
-        KeyEpoch { ring: RingSerial::for_tests(ring), number }
     }
 
     fn lifetime(seconds: u64) -> EntryLifetime {
@@ -295,35 +176,57 @@ pub(in crate::validator) mod tests {
         assert!(!long.is_fresh(at(1_300), within_max_age), "it has reached the maximum age by the wall clock");
     }
 
-    /// Concurrent requests with one token may have snapshots of different epochs, in any order.
+    /// Returns the proof by an answer, with these claims.
+    fn server_proof(claims: Claims, is_token_signed: bool, is_answer_signed: bool) -> Proof {
+        let key = || KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1));
+        let signature = is_answer_signed.then(|| AnswerSignature {
+            header: Claims::for_tests(r#"{"iss":"i"}"#).header().cloned().expect("a header"),
+            thumbprint: Thumbprint::secret(b"a key"),
+            epoch: epoch(0, 1),
+        });
+        let (asked_at, asked_at_wall) = (Monotonic::default(), START);
+        let answer = Arc::new(ActiveAnswer { claims, asked_at, asked_at_wall, signature });
+        Proof::Server(Box::new(ServerProof::new(answer, is_token_signed.then(key))))
+    }
+
+    /// The allocator of the tests counts bytes without rounding, for which the weight has at most 32 bytes for each allocation.
     #[test]
-    fn looks_the_key_up_unless_the_epoch_is_the_last_known_one() {
-        let keys = KeySet::from_jwks(TestIssuer::new().jwks()).expect("a key set");
-        let with_key = keys.bind(&[Algorithm::RS256], KeyOrigin::Remote);
-        let without = KeyTable::from_secrets(Vec::new());
-        let Found::Keys(mut found) = with_key.find(None, Algorithm::RS256) else { panic!("one key") };
-        let thumbprint = *found.next().expect("one key").thumbprint();
-        let proof = KeyProof::new(thumbprint, epoch(0, 1));
-        let header = Claims::for_tests(r#"{"iss":"i","exp":1}"#).header().cloned().expect("a header");
-        // A lookup in `without` finds no key.
-        for (table, number, expected) in [
-            (&without, 1, true),
-            (&without, 0, false),
-            (&without, 2, false),
-            (&without, 1, true),
-            (&with_key, 3, true),
-            (&without, 3, true),
-            (&without, 1, false),
-            (&without, 2, false),
-            (&without, 4, false),
-            (&with_key, 2, true),
-        ] {
-            let candidates = || match table.find(header.key_id(), header.algorithm()) {
-                Found::Keys(keys) => Some(keys),
-                _ => None,
-            };
-            assert_eq!(proof.is_current(epoch(0, number), candidates), expected, "epoch {number}");
-            assert!(!proof.is_current(epoch(1, number), candidates), "the keys of another issuer, epoch {number}");
+    fn weighs_what_is_allocated() {
+        let issuer: Arc<str> = Arc::from("https://id.test");
+        let settings = Arc::default();
+        let key = crate::testing::ProofKey::new();
+        let answer_claims = || {
+            let payload =
+                crate::token::Payload::for_tests_answer(r#"{"active":true,"sub":"ann","scope":"read write"}"#);
+            Claims::introspected(payload, Arc::clone(&issuer), START, Arc::clone(&settings))
+        };
+        let opaque = |is_answer_signed, is_bound: bool| {
+            let claims = answer_claims();
+            let proof = server_proof(claims.clone(), false, is_answer_signed);
+            let bound = is_bound.then(|| Arc::new(BoundToken::for_tests(&key)));
+            CacheEntry::new(claims, RouteId::for_tests(0), proof, lifetime(60), bound, None)
+        };
+        let signed = || {
+            let payload = crate::token::Payload::for_tests(r#"{"iss":"i","sub":"ann"}"#);
+            let header = Claims::for_tests(r#"{"iss":"i"}"#).header().cloned().expect("a header");
+            let claims = Claims::verified(header, payload, None, Arc::clone(&settings));
+            let proof = server_proof(answer_claims(), true, false);
+            CacheEntry::new(claims, RouteId::for_tests(0), proof, lifetime(60), None, None)
+        };
+        type Create<'c> = &'c dyn Fn() -> CacheEntry<NoCustomClaims>;
+        let cases: [(&str, Create<'_>, u32); 4] = [
+            ("opaque", &|| opaque(false, false), 4),
+            ("opaque with a signed answer", &|| opaque(true, false), 4),
+            ("opaque and bound", &|| opaque(false, true), 5),
+            ("signed with an answer", &signed, 5),
+        ];
+        for (name, entry, allocations) in cases {
+            let mut stored = None;
+            let allocated = allocation_counter::measure(|| stored = Some(Arc::new(([0_u8; 16], entry()))));
+            let allocated = u32::try_from(allocated.bytes_current).expect("small");
+            let weight = stored.expect("an entry").1.weight();
+            let expected = allocated..=allocated + 32 * allocations;
+            assert!(expected.contains(&weight), "{name}: {weight} bytes for {allocated}");
         }
     }
 

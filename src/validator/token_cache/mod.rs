@@ -1,42 +1,63 @@
 //! `TokenCache`: the claims of tokens that were verified recently, so that the signature is not checked again.
 //!
-//! # The path of a token
+//! # A request
 //!
-//! A request first calls [`lookup`]. A cheap hash of four words of the token selects a set of eight slots of the [`Table`], and a
-//! 16-bit tag. Only if a slot has this tag, a keyed hash of the whole token, its *fingerprint* of 128 bits, is computed and
-//! compared. The entry that has it is validated again: its dates and age by the validator's clock, the key that proved the token,
-//! and the host of the request. If all are valid, its claims are the result. In any other case the whole pipeline runs, so that
-//! every rejection is the same with and without the cache: an entry can only accept a token. A token that the pipeline accepts
-//! because of a public key or of a server's answer is [inserted](TokenCache::insert). An entry leaves the cache when a lookup finds it invalid
-//! ([`TokenCache::remove`]), when it has expired (each insertion and each fetch of keys sweeps), or when it is evicted for another
-//! one. Lookups take no lock; a thread that finds another one writing changes nothing. Only the removal of a token that its server
-//! has withdrawn waits for the other thread ([`TokenCache::evict_now`]).
+//! 1. **Find** ([`TokenCache::find`]). A cheap hash of four words of the token selects a set of eight slots of the [`Table`], and a
+//!    16-bit tag. Only if a slot has this tag, a keyed hash of the whole token, its *fingerprint* of 128 bits, is computed and
+//!    compared.
+//! 2. **Revalidate** ([`lookup`]). What may have changed since the entry was stored is checked again: its dates and age by the
+//!    validator's clock, the trust in the issuer, the key that proved the token or the age of the server's answer, and the host of
+//!    the request. The result is an [`EntryState`](lookup::EntryState).
+//! 3. **Check the request** (`accept_cached` in `accept.rs`). If the entry is usable, the checks whose results are never cached
+//!    follow: possession, the organization, the list of revocations, and the application's checks. They accept or reject.
+//! 4. Otherwise the token is validated as without a cache, so a rejection because of the token alone is the same with and without
+//!    one. If it is accepted because of a public key or of a server's answer, it is [inserted](TokenCache::insert).
+//!
+//! # The end of an entry
+//!
+//! An entry is [removed](TokenCache::remove) when a lookup finds it invalid, when the server calls its token inactive, when the API
+//! refuses a newer answer, and by `Validator::evict_token`. It is replaced by a newer entry of its token, swept after it has expired
+//! (by insertions, and after fetches of keys), or evicted for another one. An entry whose answer has expired remains: it shows that
+//! the token was active, and may be used while the server is down.
+//!
+//! # Locks
+//!
+//! Lookups take no lock. An insertion that finds another thread writing stores nothing; removals and sweeps wait for it. No entry is
+//! dropped under a lock.
+//!
+//! # Files
+//!
+//! [`table`] is the map, and knows nothing about tokens. [`entry`] has the entries and their weight, [`proof`] what proved them, [`lookup`]
+//! the revalidation, and this file the rest. `introspect.rs` and `asked.rs` store entries with answers, `accept.rs` those without.
 
 pub(super) mod entry;
 pub(super) mod lookup;
+pub(super) mod proof;
 mod sync;
 mod table;
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::clock::{Clock, Moment};
 use crate::defaults;
+use crate::introspection::EvictToken;
 use crate::jwks::AfterFetch;
 use crate::keys::{Fingerprinter, TokenFingerprint};
 use crate::telemetry;
 use crate::validator::token_cache::entry::CacheEntry;
-use crate::validator::token_cache::table::{Match, Table};
+use crate::validator::token_cache::table::{FoundEntry, Table};
+use crate::validator::{Core, IssuerState};
 
 /// The entries of tokens that one validator has verified recently, limited by bytes.
 ///
 /// # Security
 ///
 /// The cache contains fingerprints and claims, never a token (see [`Fingerprinter`]). Only accepted tokens are stored: those that a
-/// public key proves, since an HMAC check is faster than a lookup, and those that a server calls active. Entries are evicted by use; this only frees
-/// memory. Each hit revalidates its entry by the validator's clock and keys.
+/// public key proves, since an HMAC check is faster than a lookup, and those that a server calls active. An opaque token is stored
+/// before possession and the host are checked, which each request repeats. Entries are evicted by use; this only frees memory.
 pub(super) struct TokenCache<C> {
     fingerprinter: Fingerprinter,
     table: Table<TokenFingerprint, CacheEntry<C>>,
@@ -48,52 +69,44 @@ pub(super) struct TokenCache<C> {
 impl<C> TokenCache<C> {
     /// Creates a cache of `bytes` bytes; `None` if that is 0 or the system has no entropy.
     pub(super) fn new(bytes: usize, clock: Arc<dyn Clock>) -> Option<Self> {
-        let slots = bytes.checked_div(defaults::TOKEN_CACHE_TABLE_SHARE)?.min(defaults::TOKEN_CACHE_MAX_TABLE_BYTES);
+        if bytes == 0 {
+            return None;
+        }
+        let fingerprinter = Fingerprinter::new()?;
         let set_bytes = Table::<TokenFingerprint, CacheEntry<C>>::SET_BYTES;
-        let sets = slots.checked_div(set_bytes)?.max(1);
-        let bound = bytes.saturating_sub(sets.saturating_mul(set_bytes));
-        let table = Table::new(sets, u64::try_from(bound).ok()?);
-        (bytes > 0).then(Fingerprinter::new)?.map(|fingerprinter| Self {
-            fingerprinter,
-            table,
-            clock,
-            swept_at: AtomicU64::new(0),
-        })
+        let table_bytes = (bytes / defaults::TOKEN_CACHE_TABLE_SHARE).min(defaults::TOKEN_CACHE_MAX_TABLE_BYTES);
+        let sets = table_bytes.checked_div(set_bytes)?.max(1);
+        // The other bytes are for the entries.
+        let max_weight = bytes.saturating_sub(sets.saturating_mul(set_bytes));
+        let table = Table::new(sets, u64::try_from(max_weight).ok()?);
+        Some(Self { fingerprinter, table, clock, swept_at: AtomicU64::new(0) })
     }
 
     /// Finds the entry of a token. The caller must revalidate it.
-    fn find(&self, token: &[u8]) -> Option<Match<TokenFingerprint, CacheEntry<C>>> {
+    fn find(&self, token: &[u8]) -> Option<FoundEntry<TokenFingerprint, CacheEntry<C>>> {
         self.table.find(self.fingerprinter.slot_hash(token), || self.fingerprinter.fingerprint(token))
     }
 
-    /// Stores the entry of a token, unless it has expired meanwhile or another thread writes.
-    pub(super) fn insert(&self, token: &[u8], entry: CacheEntry<C>) {
-        let is_expired = self.is_expired();
-        if is_expired(&entry) {
-            return;
-        }
-        let Some(fingerprint) = self.fingerprinter.fingerprint(token) else { return };
-        let removed = self.table.insert(self.fingerprinter.slot_hash(token), fingerprint, entry, is_expired);
-        telemetry::token_cache_evicted(removed.len());
+    /// Stores the entry of a token, unless it has expired meanwhile or another thread writes. Returns the entries that are not in
+    /// the cache afterwards. A caller that holds a lock drops them after it, since custom claims may call the application.
+    pub(super) fn insert(&self, token: &[u8], entry: CacheEntry<C>) -> impl Sized + use<C> {
+        let fingerprint = self.fingerprinter.fingerprint(token)?;
+        let hash = self.fingerprinter.slot_hash(token);
+        let removed = self.table.insert(hash, fingerprint, entry, self.is_expired());
+        telemetry::token_cache_evicted(removed.iter().filter(|entry| entry.key != fingerprint).count());
+        Some(removed)
     }
 
-    /// Removes the entry of a token because the token is no longer valid. Unlike [`remove`](Self::remove), this never fails.
-    pub(super) fn evict_now(&self, token: &[u8]) {
-        if let Some(fingerprint) = self.fingerprinter.fingerprint(token) {
-            drop(self.table.remove_now(self.fingerprinter.slot_hash(token), &fingerprint));
-        }
-    }
-
-    /// Removes the entry of a token because it is not valid, unless another thread writes; the next lookup then finds it again. If
-    /// another thread has stored a newer entry of the token since, that one is removed, and the token is verified once more.
-    fn remove(&self, token: &[u8]) {
+    /// Removes the entry of a token because it is not valid. If another thread has stored a newer entry of the token since, that one is
+    /// removed, and the token is verified once more.
+    pub(super) fn remove(&self, token: &[u8]) {
         if let Some(fingerprint) = self.fingerprinter.fingerprint(token) {
             drop(self.table.remove(self.fingerprinter.slot_hash(token), &fingerprint));
         }
     }
 
-    /// Returns whether a fetch starts a sweep now. The sources of many issuers may fetch at any time.
-    fn is_sweep_due(&self) -> bool {
+    /// Returns whether a fetch starts a sweep now, and records its start. The sources of many issuers may fetch at any time.
+    fn start_sweep(&self) -> bool {
         let now = self.clock.monotonic().since_origin().as_secs();
         let is_due = now >= self.swept_at.load(Ordering::Relaxed).saturating_add(SWEEP_INTERVAL_SECS);
         if is_due {
@@ -109,16 +122,46 @@ impl<C> TokenCache<C> {
     }
 }
 
-/// Removes expired entries after each fetch of keys, since no entry is stored while no request arrives.
+/// Removes expired entries after fetches of keys, since no entry is stored while no request arrives.
 impl<C: Send + Sync> AfterFetch for TokenCache<C> {
     fn run_portion(&self, portion: usize) -> ControlFlow<()> {
-        if portion == 0 && !self.is_sweep_due() {
+        if portion == 0 && !self.start_sweep() {
             return ControlFlow::Break(());
         }
         let removed = self.table.sweep(SLOTS_PER_PORTION, self.is_expired());
         telemetry::token_cache_evicted(removed.len());
         let is_last = portion.saturating_add(1).saturating_mul(SLOTS_PER_PORTION) >= self.table.slots();
         if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Removes the entries of tokens that an introspection server calls inactive, that the API refuses now, or that the application evicts.
+impl<C: Send + Sync> EvictToken for TokenCache<C> {
+    fn evict(&self, token: &[u8]) {
+        self.remove(token);
+    }
+}
+
+impl Core {
+    /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys or introspection, and
+    /// none is looked up.
+    pub(super) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<Arc<TokenCache<C>>> {
+        let is_public = |issuer: &IssuerState| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
+        let is_needed = self.issuers.iter().any(|issuer| is_public(issuer) || issuer.introspection.is_some())
+            || !self.tenants.is_empty();
+        let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes, Arc::clone(&self.clock)))??;
+        let token_cache = Arc::new(token_cache);
+        let weak = Arc::downgrade(&token_cache);
+        for client in self.issuers.iter().filter_map(|issuer| issuer.introspection.as_ref()) {
+            client.add_token_cache(Weak::<TokenCache<C>>::clone(&weak));
+        }
+        for source in self.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
+            source.after_fetch(Weak::<TokenCache<C>>::clone(&weak));
+        }
+        for tenants in &self.tenants {
+            tenants.after_fetch(Weak::<TokenCache<C>>::clone(&weak));
+        }
+        Some(token_cache)
     }
 }
 
@@ -140,7 +183,12 @@ mod tests {
 
     use super::*;
     use crate::claims::NoCustomClaims;
-    use crate::testing::FakeClock;
+    use crate::config::{Api, Issuer};
+    use crate::keys::{KeySet, Secret};
+    use crate::rejection::Rejection;
+    use crate::testing::{FakeClock, TestIssuer};
+    use crate::token::{Algorithm, TokenError};
+    use crate::validator::Validator;
     use crate::validator::token_cache::entry::tests::{START, entry, entry_at};
 
     /// Returns a cache of 32 sets with its clock.
@@ -193,19 +241,19 @@ mod tests {
     fn sweeps_by_the_time_of_the_insertion() {
         let (token_cache, clock) = token_cache();
         clock.advance(Duration::from_secs(10));
-        (0..10).for_each(|number| token_cache.insert(text(number).as_bytes(), entry_at(10, 60)));
-        (0..32).for_each(|_| token_cache.insert(b"validated before the others", entry_at(5, 60)));
+        (0..10).for_each(|number| drop(token_cache.insert(text(number).as_bytes(), entry_at(10, 60))));
+        (0..32).for_each(|_| drop(token_cache.insert(b"validated before the others", entry_at(5, 60))));
         assert_eq!(count(&token_cache), 10);
     }
 
     #[test]
     fn insertions_remove_expired_entries() {
         let (token_cache, clock) = token_cache();
-        (0..20).for_each(|number| token_cache.insert(text(number).as_bytes(), entry(60)));
+        (0..20).for_each(|number| drop(token_cache.insert(text(number).as_bytes(), entry(60))));
         for (seconds, expected) in [(59, 20), (1, 0)] {
             clock.advance(Duration::from_secs(seconds));
             // 32 insertions sweep eight slots each, which are all slots.
-            (0..32).for_each(|_| token_cache.insert(b"another token", entry_at(59, 60)));
+            (0..32).for_each(|_| drop(token_cache.insert(b"another token", entry_at(59, 60))));
             assert_eq!(count(&token_cache), expected);
         }
     }
@@ -214,7 +262,7 @@ mod tests {
     fn work_after_a_fetch_removes_expired_entries_in_portions() {
         let clock = FakeClock::from_wall(START);
         let token_cache = TokenCache::new(1024 * 1024, Arc::new(clock.clone())).expect("entropy");
-        (0..100).for_each(|number| token_cache.insert(text(number).as_bytes(), entry(60)));
+        (0..100).for_each(|number| drop(token_cache.insert(text(number).as_bytes(), entry(60))));
         let run = |portion| (token_cache.run_portion(portion).is_break(), count(&token_cache));
         clock.advance(Duration::from_secs(55));
         assert_eq!([0, 1].map(run), [(false, 100), (true, 100)]);
@@ -242,6 +290,43 @@ mod tests {
         assert!(contains(&token_cache, "a token") && !contains(&token_cache, "another token"));
     }
 
+    /// A cached token would otherwise be accepted: its entry is valid, as the second validation shows.
+    #[tokio::test]
+    async fn rejects_a_token_that_is_longer_than_the_limit_before_it_looks_it_up() {
+        let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
+        let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
+        let api = Api::new("api", issuer.with_algorithms([Algorithm::ES256]));
+        let mut validator = Validator::new(api).expect("a valid configuration");
+        let token = server.token().audience("api").sign();
+        assert!(validator.validate(&token).await.is_ok());
+        let is_cached = |validator: &Validator| {
+            let token_cache = validator.token_cache.as_ref().expect("a cache");
+            token_cache.find(token.as_bytes()).is_some()
+        };
+        assert!(is_cached(&validator));
+        let limit = token.len() - 1;
+        for (max_token_bytes, expected) in
+            [(limit, Err(Rejection::Token(TokenError::TooLong { length: token.len(), limit }))), (token.len(), Ok(()))]
+        {
+            Arc::get_mut(&mut validator.core).expect("no other validator").max_token_bytes = max_token_bytes;
+            assert_eq!(validator.validate(&token).await.map(drop), expected);
+            assert!(is_cached(&validator));
+        }
+    }
+
+    #[test]
+    fn validator_has_a_cache_if_an_issuer_has_public_keys() {
+        let server = TestIssuer::new().with_algorithms([Algorithm::HS256, Algorithm::ES256]);
+        let secret = || Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()));
+        let keys = Issuer::static_keys("https://public.test/", KeySet::from_jwks(server.jwks()));
+        let both = Api::new("api", secret()).with_issuer(keys.with_algorithms([Algorithm::ES256]));
+        for (api, expected) in [(Api::new("api", secret()), false), (both, true)] {
+            let validator = Validator::new(api).expect("a valid configuration");
+            assert_eq!(validator.token_cache.is_some(), expected);
+            assert_eq!(validator.with_custom_claims::<()>().token_cache.is_some(), expected);
+        }
+    }
+
     #[cfg(feature = "metrics")]
     #[test]
     fn counts_evicted_and_expired_entries_but_not_invalid_ones() {
@@ -259,7 +344,7 @@ mod tests {
             token_cache.insert(b"a token", entry(60));
             token_cache.insert(b"a token", entry(60));
             assert_eq!(evicted(), 0, "an entry of the same token");
-            (0..1_000).for_each(|number| token_cache.insert(text(number).as_bytes(), entry(60)));
+            (0..1_000).for_each(|number| drop(token_cache.insert(text(number).as_bytes(), entry(60))));
             let stored = count(&token_cache);
             let is_first_stored = usize::from(contains(&token_cache, "a token"));
             assert_eq!(evicted(), 1_001 - stored - is_first_stored);

@@ -1,12 +1,12 @@
-//! `Table`: a map that is bounded by weight, and that any number of threads read without a lock.
+//! `Table`: a map with a limited weight, that any number of threads read without a lock.
 
 use super::sync::{Arc, ArcSwapOption, AtomicU8, AtomicU16, Guard, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// A set-associative table: the hash of a key selects a set of adjacent slots, and each of them may contain the key.
 ///
-/// Readers take no lock. One thread writes at a time, and a thread that finds another one writing changes nothing. So no thread
-/// waits, except in [`remove_now`](Self::remove_now), and the sum of the weights is exact and never greater than the bound. The lock
-/// is held for a bounded number of slots, and no value is dropped under it: every write returns what it removed.
+/// Readers take no lock. One thread writes at a time, so the sum of the weights is exact and never greater than the limit. A thread
+/// that finds another one writing stores nothing; only a removal or a sweep waits. The lock is held for a bounded number of slots,
+/// and no value is dropped under it: every write returns the entries that it leaves out of the table.
 ///
 /// An entry leaves the table in one of four ways. It is removed with its key ([`remove`](Self::remove)), replaced under its key,
 /// swept when it has expired, or evicted for another entry. Entries are evicted by the clock algorithm with a count of uses: a hand
@@ -15,7 +15,7 @@ use super::sync::{Arc, ArcSwapOption, AtomicU8, AtomicU16, Guard, Mutex, MutexGu
 pub(super) struct Table<K, V> {
     slots: Box<[Slot<K, V>]>,
     /// The largest sum of the weights.
-    bound: u64,
+    max_weight: u64,
     writer: Mutex<Writer>,
 }
 
@@ -46,9 +46,9 @@ pub(super) trait Weigh {
 }
 
 /// The entry that a search has found; never `None`.
-pub(super) type Match<K, V> = Guard<Option<Arc<Entry<K, V>>>>;
+pub(super) type FoundEntry<K, V> = Guard<Option<Arc<Entry<K, V>>>>;
 
-/// Entries that are no longer in the table. The caller drops them, and no lock is held then.
+/// Entries that are not in the table after a write. The caller drops them, so that no lock is held then.
 pub(super) type Removed<K, V> = Vec<Arc<Entry<K, V>>>;
 
 /// The state of the table that only a writing thread uses. The alignment keeps it out of the cache lines that readers use.
@@ -67,10 +67,10 @@ impl<K: PartialEq, V: Weigh> Table<K, V> {
     /// The memory of one set in bytes, without its entries.
     pub(super) const SET_BYTES: usize = size_of::<[Slot<K, V>; WAYS]>();
 
-    /// Creates a table of `sets` sets, whose entries together weigh at most `bound`.
-    pub(super) fn new(sets: usize, bound: u64) -> Self {
+    /// Creates a table of `sets` sets, whose entries together weigh at most `max_weight`.
+    pub(super) fn new(sets: usize, max_weight: u64) -> Self {
         let slots = (0..sets.saturating_mul(WAYS)).map(|_| Slot::default()).collect();
-        Self { slots, bound, writer: Mutex::default() }
+        Self { slots, max_weight, writer: Mutex::default() }
     }
 
     /// Returns the number of slots.
@@ -79,61 +79,51 @@ impl<K: PartialEq, V: Weigh> Table<K, V> {
     }
 
     /// Finds the entry of a key, and counts the use. Calls `key` only if a slot has the tag of the hash.
-    pub(super) fn find(&self, hash: u64, key: impl FnOnce() -> Option<K>) -> Option<Match<K, V>> {
+    pub(super) fn find(&self, hash: u64, key: impl FnOnce() -> Option<K>) -> Option<FoundEntry<K, V>> {
         let mut candidates = self.candidates(hash).peekable();
         candidates.peek()?;
         let key = key()?;
-        candidates.find_map(|slot| {
+        for slot in candidates {
             let found = slot.entry.load();
-            let is_found = found.as_ref().is_some_and(|entry| entry.key == key);
-            is_found.then(|| slot.count_use()).map(|()| found)
-        })
+            if found.as_ref().is_some_and(|entry| entry.key == key) {
+                slot.count_use();
+                return Some(found);
+            }
+        }
+        None
     }
 
-    /// Stores a value under a key, and replaces an earlier one. Returns the other entries that it removed: expired ones from
-    /// [`SLOTS_SWEPT`] slots, and evicted ones.
+    /// Stores a value under a key. Returns the entries that are not in the table afterwards: the earlier one of the key, expired
+    /// ones from [`SLOTS_SWEPT`] slots, evicted ones, and the new one if it is not stored.
     ///
-    /// Stores nothing if the entry takes more than 1/64 of the bound, or if [`MAX_VISITS`] slots have too little to evict.
+    /// It is not stored if it has expired, if it takes more than 1/64 of the limit, if another thread writes, or if [`MAX_VISITS`]
+    /// slots have too little to evict.
     pub(super) fn insert(&self, hash: u64, key: K, value: V, is_expired: impl Fn(&V) -> bool) -> Removed<K, V> {
         let weight = u64::from(value.weight());
-        if weight > self.bound / MAX_ENTRY_SHARE {
-            return Vec::new();
-        }
+        let is_storable = weight <= self.max_weight / MAX_ENTRY_SHARE && !is_expired(&value);
         let entry = Arc::new(Entry { key, value });
-        let Some(mut writer) = self.try_write() else { return Vec::new() };
+        let Some(mut writer) = is_storable.then(|| self.try_write()).flatten() else { return vec![entry] };
         let mut removed = self.sweep_slots(&mut writer, SLOTS_SWEPT, is_expired);
-        let Some(slot) = self.slot_for(hash, &entry.key) else { return removed };
-        // The earlier entry of the slot is hidden, so that the eviction does not visit it, and weighs nothing from here on.
-        let replaces_key = slot.contains(|earlier| earlier.key == entry.key);
-        writer.hide(slot);
+        let slot = self.slot_for(hash, &entry.key);
+        removed.extend(slot.and_then(|slot| writer.clear(slot)));
         self.evict_until_fits(&mut writer, weight, &mut removed);
-        let earlier =
-            if self.fits(&writer, weight) { writer.show(slot, tag(hash), entry) } else { slot.entry.swap(None) };
-        // After the lock, since the last `Arc` of an entry drops its value.
-        drop(writer);
-        removed.extend(earlier.filter(|_| !replaces_key));
+        match slot {
+            Some(slot) if self.fits(&writer, weight) => writer.store(slot, tag(hash), entry),
+            _ => removed.push(entry),
+        }
         removed
     }
 
-    /// Removes and returns the entry of a key, unless another thread writes.
-    pub(super) fn remove(&self, hash: u64, key: &K) -> Option<Arc<Entry<K, V>>> {
-        self.remove_entry(&mut *self.try_write()?, hash, key)
-    }
-
     /// Removes and returns the entry of a key. Waits for another thread that writes.
-    pub(super) fn remove_now(&self, hash: u64, key: &K) -> Option<Arc<Entry<K, V>>> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.remove_entry(&mut writer, hash, key)
+    pub(super) fn remove(&self, hash: u64, key: &K) -> Option<Arc<Entry<K, V>>> {
+        let mut writer = self.write();
+        writer.clear(self.slot_of(hash, key)?)
     }
 
-    fn remove_entry(&self, writer: &mut Writer, hash: u64, key: &K) -> Option<Arc<Entry<K, V>>> {
-        let slot = self.candidates(hash).find(|slot| slot.contains(|entry| entry.key == *key))?;
-        writer.clear(slot)
-    }
-
-    /// Removes and returns the expired entries of the next `count` slots. So `slots() / count` calls visit all slots.
+    /// Removes and returns the expired entries of the next `count` slots. So `slots() / count` calls visit all slots. Waits for
+    /// another thread that writes.
     pub(super) fn sweep(&self, count: usize, is_expired: impl Fn(&V) -> bool) -> Removed<K, V> {
-        self.try_write().map_or_else(Vec::new, |mut writer| self.sweep_slots(&mut writer, count, is_expired))
+        self.sweep_slots(&mut self.write(), count, is_expired)
     }
 
     /// Returns the set of a hash.
@@ -149,21 +139,30 @@ impl<K: PartialEq, V: Weigh> Table<K, V> {
         self.set(hash).iter().filter(move |slot| slot.tag.load(Ordering::Relaxed) == tag(hash))
     }
 
-    /// Returns the slot in which an entry is stored: that of its key, else an empty one, else the one with the fewest uses. The
-    /// eviction hand may never reach a full set, so the other entries of the set lose as many uses.
-    fn slot_for(&self, hash: u64, key: &K) -> Option<&Slot<K, V>> {
-        if let Some(slot) = self.candidates(hash).find(|slot| slot.contains(|entry| entry.key == *key)) {
-            return Some(slot);
-        }
-        let set = self.set(hash);
-        let slot = set.iter().min_by_key(|slot| slot.uses())?;
-        if let Some(uses @ 1..) = slot.uses() {
-            set.iter().for_each(|slot| slot.reduce_uses(uses));
-        }
-        Some(slot)
+    /// Returns the slot that contains the entry of a key. Only for a writing thread.
+    fn slot_of(&self, hash: u64, key: &K) -> Option<&Slot<K, V>> {
+        self.candidates(hash).find(|slot| slot.contains(|entry| entry.key == *key))
     }
 
-    /// Returns `None` while another thread writes. No code of a caller that may panic runs under the lock.
+    /// Returns the slot in which an entry is stored: that of its key, else an empty one, else the one with the fewest uses.
+    fn slot_for(&self, hash: u64, key: &K) -> Option<&Slot<K, V>> {
+        self.slot_of(hash, key).or_else(|| {
+            let set = self.set(hash);
+            let slot = set.iter().min_by_key(|slot| slot.uses())?;
+            if let Some(uses @ 1..) = slot.uses() {
+                // Far from the limit, the eviction hand takes no uses from this full set. So its other entries lose as many here, and
+                // an old one can be replaced later.
+                set.iter().for_each(|slot| slot.reduce_uses(uses));
+            }
+            Some(slot)
+        })
+    }
+
+    fn write(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns `None` while another thread writes, and after a panic under the lock. No code of a caller that may panic runs under it.
     fn try_write(&self) -> Option<MutexGuard<'_, Writer>> {
         self.writer.try_lock().ok()
     }
@@ -198,31 +197,27 @@ impl<K: PartialEq, V: Weigh> Table<K, V> {
     }
 
     fn fits(&self, writer: &Writer, weight: u64) -> bool {
-        writer.weight.saturating_add(weight) <= self.bound
+        writer.weight.saturating_add(weight) <= self.max_weight
     }
 }
 
 impl Writer {
-    /// Hides the entry of a slot from searches, and subtracts its weight.
-    fn hide<K, V: Weigh>(&mut self, slot: &Slot<K, V>) {
-        slot.tag.store(EMPTY, Ordering::Relaxed);
-        let weight = slot.entry.load().as_ref().map_or(0, |entry| entry.value.weight());
-        self.weight = self.weight.saturating_sub(u64::from(weight));
-    }
-
-    /// Stores an entry in a slot whose earlier entry is hidden, and returns the earlier one.
-    fn show<K, V: Weigh>(&mut self, slot: &Slot<K, V>, tag: u16, entry: Arc<Entry<K, V>>) -> Option<Arc<Entry<K, V>>> {
+    /// Stores an entry in an empty slot.
+    fn store<K, V: Weigh>(&mut self, slot: &Slot<K, V>, tag: u16, entry: Arc<Entry<K, V>>) {
         self.weight = self.weight.saturating_add(u64::from(entry.value.weight()));
         slot.uses.store(0, Ordering::Relaxed);
-        let earlier = slot.entry.swap(Some(entry));
+        slot.entry.store(Some(entry));
         slot.tag.store(tag, Ordering::Relaxed);
-        earlier
     }
 
-    /// Removes and returns the entry of a slot.
+    /// Removes and returns the entry of a slot, if it has one.
     fn clear<K, V: Weigh>(&mut self, slot: &Slot<K, V>) -> Option<Arc<Entry<K, V>>> {
-        self.hide(slot);
-        slot.entry.swap(None)
+        // A write of an empty slot would cost as much as one of a full slot.
+        slot.uses()?;
+        slot.tag.store(EMPTY, Ordering::Relaxed);
+        let entry = slot.entry.swap(None)?;
+        self.weight = self.weight.saturating_sub(u64::from(entry.value.weight()));
+        Some(entry)
     }
 }
 
@@ -269,7 +264,7 @@ fn advance<'s, K, V>(hand: &mut usize, slots: &'s [Slot<K, V>]) -> Option<&'s Sl
     slots.get(at)
 }
 
-/// Slots of one set. With two slots for each entry that fits into the bound, a set of eight is seldom full before.
+/// Slots of one set. With two slots for each entry that fits into the limit, a set of eight is seldom full before.
 const WAYS: usize = 8;
 
 /// The tag of a slot without an entry.
@@ -278,7 +273,7 @@ const EMPTY: u16 = 0;
 /// The largest number of uses. The bench `hit_rate` shows the reason: 3 gives a better hit rate than 1, and 7 the same as 3.
 const MAX_USES: u8 = 3;
 
-/// An entry may take one part in this many of the bound, so that one entry cannot evict most of the others.
+/// An entry may take one part in this many of the limit, so that one entry cannot evict most of the others.
 const MAX_ENTRY_SHARE: u64 = 64;
 
 /// Slots that one insertion searches for expired entries. In a full table they contain about four, so expired entries leave it

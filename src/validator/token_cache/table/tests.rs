@@ -34,9 +34,9 @@ impl Weigh for Value {
     }
 }
 
-/// Returns a table with this number of sets, and this bound of its entries.
-fn table(sets: usize, bound: u64) -> Numbers {
-    Table::new(sets, bound)
+/// Returns a table with this number of sets, and this limit of the weight of its entries.
+fn table(sets: usize, max_weight: u64) -> Numbers {
+    Table::new(sets, max_weight)
 }
 
 /// Returns a hash with this set and tag.
@@ -44,13 +44,13 @@ fn hash(set: u64, tag: u64) -> u64 {
     set << 16 | tag
 }
 
-/// Stores a value of the weight 1, and returns the number of other entries that this removes.
+/// Stores a value of the weight 1, and returns the number of entries of other keys that this removes.
 fn insert(table: &Numbers, hash: u64, key: u64) -> usize {
     insert_value(table, hash, key, Value::new(key))
 }
 
 fn insert_value(table: &Numbers, hash: u64, key: u64, value: Value) -> usize {
-    table.insert(hash, key, value, |_| false).len()
+    table.insert(hash, key, value, |_| false).iter().filter(|entry| entry.key != key).count()
 }
 
 /// Returns whether the table has an entry, without counting a use.
@@ -67,7 +67,7 @@ fn weight<K, V: Weigh>(table: &Table<K, V>) -> u64 {
     let weights = table.slots.iter().filter_map(|slot| slot.entry.load().as_ref().map(|entry| entry.value.weight()));
     let sum = weights.map(u64::from).sum();
     assert_eq!(table.writer.try_lock().expect("nothing else writes").weight, sum);
-    assert!(sum <= table.bound);
+    assert!(sum <= table.max_weight);
     sum
 }
 
@@ -174,7 +174,7 @@ fn evicts_unused_entries_before_used_ones() {
 }
 
 #[test]
-fn ignores_an_entry_of_more_than_a_64th_of_the_bound() {
+fn ignores_an_entry_of_more_than_a_64th_of_the_limit() {
     let table = table(1, 6_463);
     for (weight_of_entry, expected) in [(100, Some(1)), (101, None)] {
         table.remove(hash(0, 7), &1);
@@ -205,9 +205,11 @@ fn each_insertion_sweeps_eight_slots() {
     for key in 0..400 {
         insert(&table, hash(key / 4, 1 + key % 4), key);
     }
-    let replace = || table.insert(hash(0, 1), 0, Value::new(1_000), |value| value.number < 400);
-    assert_eq!((0..100).map(|_| replace().len()).collect::<Vec<_>>(), [4; 100]);
-    assert_eq!((replace().len(), weight(&table)), (0, 1));
+    let replace = || table.insert(hash(0, 1), 0, Value::new(1_000), |value| value.number < 400).len();
+    // Each insertion replaces an entry, the first one after the sweep has removed it.
+    assert_eq!(replace(), 4);
+    assert_eq!((1..100).map(|_| replace()).collect::<Vec<_>>(), [4 + 1; 99]);
+    assert_eq!((replace(), weight(&table)), (1, 1));
 }
 
 #[test]
@@ -240,18 +242,15 @@ fn stores_nothing_if_the_visited_slots_have_too_little_to_evict() {
 }
 
 #[test]
-fn finds_but_changes_nothing_while_another_thread_writes() {
+fn finds_but_stores_nothing_while_another_thread_writes() {
     let table = table(1, 1_000);
     insert(&table, hash(0, 1), 1);
     let writing = table.try_write().expect("nothing else writes");
     assert_eq!(insert(&table, hash(0, 2), 2), 0);
-    assert!(table.remove(hash(0, 1), &1).is_none());
-    assert!(table.sweep(8, |_| true).is_empty());
     assert_eq!((find(&table, hash(0, 1), 1), find(&table, hash(0, 2), 2)), (Some(1), None));
     drop(writing);
     insert(&table, hash(0, 2), 2);
-    table.remove(hash(0, 1), &1);
-    assert_eq!((find(&table, hash(0, 1), 1), find(&table, hash(0, 2), 2)), (None, Some(2)));
+    assert_eq!((find(&table, hash(0, 1), 1), find(&table, hash(0, 2), 2)), (Some(1), Some(2)));
 }
 
 /// A value that panics when it is dropped, as a metrics recorder may.
@@ -269,29 +268,31 @@ fn drops_no_value_under_the_lock() {
         }
     }
     let table = Table::new(1, 640);
-    let insert = |key: u64, bomb| drop(table.insert(hash(0, key), key, Bomb(bomb), |bomb| bomb.0));
+    let insert = |key: u64, bomb| drop(table.insert(hash(0, key), key, Bomb(bomb), |_| false));
+    let sweep_and_insert = |key: u64, bomb| drop(table.insert(hash(0, key), key, Bomb(bomb), |bomb| bomb.0));
     let panics = |work: &dyn Fn()| catch_unwind(AssertUnwindSafe(work)).is_err();
     insert(1, true);
     assert!(panics(&|| drop(table.remove(hash(0, 1), &1))), "removed");
     insert(1, true);
-    assert!(panics(&|| insert(2, false)), "swept by an insertion");
+    assert!(panics(&|| sweep_and_insert(2, false)), "swept by an insertion");
     insert(1, true);
     assert!(panics(&|| drop(table.sweep(8, |bomb| bomb.0))), "swept");
-    table.insert(hash(0, 1), 1, Bomb(true), |_| false);
-    assert!(panics(&|| drop(table.insert(hash(0, 1), 1, Bomb(false), |_| false))), "replaced");
+    insert(1, true);
+    assert!(panics(&|| insert(1, false)), "replaced");
+    assert!(panics(&|| sweep_and_insert(3, true)), "expired before it is stored");
     assert_eq!((table.writer.is_poisoned(), weight(&table)), (false, 20));
     assert!(table.find(hash(0, 1), || Some(1)).is_some() && table.find(hash(0, 2), || Some(2)).is_some());
 }
 
 #[test]
-fn slots_take_16_bytes_and_a_table_without_slots_or_bound_is_empty() {
+fn slots_take_16_bytes_and_a_table_without_slots_or_memory_is_empty() {
     assert_eq!(Table::<u128, Value>::SET_BYTES, 128);
-    for (sets, bound, expected) in
+    for (sets, max_weight, expected) in
         [(0, 1_000, None), (1, 0, None), (1, 63, None), (1, 64, Some(1)), (1, u64::MAX, Some(1))]
     {
-        let table = table(sets, bound);
+        let table = table(sets, max_weight);
         assert_eq!(insert(&table, hash(0, 7), 1), 0);
-        assert_eq!(find(&table, hash(0, 7), 1), expected, "{sets} sets, bound {bound}");
+        assert_eq!(find(&table, hash(0, 7), 1), expected, "{sets} sets, limit {max_weight}");
     }
 }
 
@@ -319,20 +320,22 @@ proptest! {
     fn agrees_with_a_map_except_for_evictions(
         operations in proptest::collection::vec(operation(), 0..800),
         sets in 1_usize..60,
-        bound in 64_u64..1_000,
+        max_weight in 64_u64..1_000,
         tags in 1_u64..4,
     ) {
-        let table = table(sets, bound);
+        let table = table(sets, max_weight);
         let mut map = HashMap::new();
         let hash_of = |key: u64| hash(key, 1 + key % tags);
         for (number, operation) in (0_u64..).zip(operations) {
             match operation {
                 Operation::Insert { key, weight } => {
+                    let is_storable = u64::from(weight) <= max_weight / 64;
                     let removed = table.insert(hash_of(key), key, Value { number, weight }, |_| false);
-                    for entry in removed {
+                    prop_assert_eq!(removed.iter().any(|entry| entry.value.number == number), !is_storable);
+                    for entry in removed.iter().filter(|entry| entry.value.number != number) {
                         prop_assert_eq!(map.remove(&entry.key), Some(entry.value.number));
                     }
-                    if u64::from(weight) <= bound / 64 {
+                    if is_storable {
                         map.insert(key, number);
                     }
                 }
@@ -350,7 +353,7 @@ proptest! {
                     }
                 }
             }
-            prop_assert!(weight(&table) <= bound);
+            prop_assert!(weight(&table) <= max_weight);
         }
         for (key, number) in map {
             prop_assert_eq!(find(&table, hash_of(key), key), Some(number));
@@ -358,36 +361,37 @@ proptest! {
     }
 }
 
-/// While another thread writes, a removal that may fail changes nothing, and one that must not fail waits.
 #[test]
-fn remove_now_waits_for_the_thread_that_writes() {
+fn a_removal_and_a_sweep_wait_for_the_thread_that_writes() {
     let table = table(4, 1_000);
     insert(&table, hash(1, 7), 1);
+    insert(&table, hash(2, 7), 2);
+    let remove = || usize::from(table.remove(hash(1, 7), &1).is_some());
+    let sweep = || table.sweep(32, |value| value.number == 2).len();
     thread::scope(|scope| {
-        let writer = table.writer.lock().expect("nothing else writes");
-        assert!(table.remove(hash(1, 7), &1).is_none());
+        let writer = table.try_write().expect("nothing else writes");
         let (started, has_started) = mpsc::channel();
-        let removal = scope.spawn({
-            let table = &table;
-            move || {
+        let works: [&(dyn Fn() -> usize + Sync); 2] = [&remove, &sweep];
+        let threads = works.map(|work| {
+            let started = started.clone();
+            scope.spawn(move || {
                 started.send(()).expect("a receiver");
-                table.remove_now(hash(1, 7), &1).map(|entry| entry.value.number)
-            }
+                work()
+            })
         });
-        has_started.recv().expect("a started thread");
-        // Enough time for a removal that does not wait to find the table locked.
+        (0..2).for_each(|_| has_started.recv().expect("a started thread"));
+        // Enough time for a thread that does not wait to find the table locked.
         thread::sleep(Duration::from_millis(50));
-        assert!(contains(&table, hash(1, 7), 1));
+        assert!(contains(&table, hash(1, 7), 1) && contains(&table, hash(2, 7), 2));
         drop(writer);
-        assert_eq!(removal.join().expect("no panic"), Some(1));
+        assert_eq!(threads.map(|thread| thread.join().expect("no panic")), [1, 1]);
     });
-    assert!(!contains(&table, hash(1, 7), 1));
     assert_eq!(weight(&table), 0);
 }
 
-/// A panic under the lock ends insertions, since the state may be wrong. A removal that must not fail still removes.
+/// A panic under the lock ends insertions, since the state may be wrong. Entries can still be removed.
 #[test]
-fn remove_now_removes_after_a_panic_under_the_lock() {
+fn removes_after_a_panic_under_the_lock() {
     let table = table(4, 1_000);
     insert(&table, hash(1, 7), 1);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -397,13 +401,13 @@ fn remove_now_removes_after_a_panic_under_the_lock() {
     assert!(panicked.is_err());
     insert(&table, hash(1, 8), 2);
     assert!(!contains(&table, hash(1, 8), 2));
-    assert_eq!(table.remove_now(hash(1, 7), &1).map(|entry| entry.value.number), Some(1));
+    assert_eq!(table.remove(hash(1, 7), &1).map(|entry| entry.value.number), Some(1));
     assert!(!contains(&table, hash(1, 7), 1));
 }
 
-/// The property test is about evictions, so this checks that such operations reach the bound.
+/// The property test is about evictions, so this checks that such operations reach the limit.
 #[test]
-fn random_insertions_reach_the_bound() {
+fn random_insertions_reach_the_limit() {
     let table = table(60, 999);
     let evicted: usize =
         (0..400).map(|key| insert_value(&table, hash(key, 1), key, Value { number: key, weight: 11 })).sum();
@@ -413,7 +417,7 @@ fn random_insertions_reach_the_bound() {
 #[test]
 fn keeps_its_invariants_while_threads_use_it() {
     const KEYS: u64 = 400;
-    // About 64 of the 200 entries that fit into the slots fit into the bound.
+    // About 64 of the 200 entries that fit into the slots fit into the limit.
     let table = table(25, 640);
     let evicted = AtomicUsize::new(0);
     thread::scope(|scope| {
