@@ -181,14 +181,20 @@ impl ValidatorBuilder {
     ///
     /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of the
     /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric or the server of the issuer was asked about the
-    /// token (introspection). An entry expires at `exp`, at the end
-    /// of [`Api::with_max_token_age`](crate::Api::with_max_token_age) if it is set, and after at most five minutes. Each lookup checks
-    /// again that the keys are usable and include the token's key, that the dates are valid, that the host is bound to the
-    /// issuer, and that the application's checks pass.
+    /// token (introspection). An entry expires at `exp`, at the end of
+    /// [`Api::with_max_token_age`](crate::Api::with_max_token_age) if it is set, and after at most five minutes. With
+    /// [`Introspection::with_revocation_grace`](crate::introspection::Introspection::with_revocation_grace), it expires only after the
+    /// ttl of the answer and the grace period, if they are longer; after the ttl, it is used only while the server is down.
     ///
-    /// A fetch of keys removes all expired entries from memory, at most every ten seconds, and each token that is stored removes a
-    /// few of them. A validator whose issuers only have static keys or only introspection fetches no keys: while it stores no token,
-    /// the claims of expired entries stay in memory, up to the limit.
+    /// Each lookup checks again what may have changed: the dates, the trust in the issuer, that the keys are usable and include the
+    /// token's key, the age of the server's answer, the host, possession, the organization, the list of revocations, and the
+    /// application's checks. An entry is removed when a lookup finds it invalid, when the server calls the token inactive, when the
+    /// API refuses a newer answer, and by [`Validator::evict_token`].
+    ///
+    /// After a fetch of keys, all entries that have expired are removed from memory, at most every ten seconds, and each token that
+    /// is stored removes a few of them. A validator that fetches no keys does not do the former: its issuers only have static keys or
+    /// only introspection, its key sources were [closed](KeySource::close), or its last tenant was removed. While it
+    /// stores no token, the claims of expired entries stay in memory, up to the limit, until it is dropped.
     #[must_use]
     pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = bytes;
