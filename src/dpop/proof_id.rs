@@ -10,7 +10,7 @@ use crate::keys::{self, Thumbprint};
 pub struct ProofId([u8; 16]);
 
 impl ProofId {
-    pub(super) fn new(key: &Thumbprint, jti: &str) -> Self {
+    pub(crate) fn new(key: &Thumbprint, jti: &str) -> Self {
         let hash = keys::sha256(&[key.as_bytes(), jti.as_bytes()].concat());
         let mut id = [0; 16];
         id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);

@@ -38,7 +38,10 @@ use crate::validator::LogLimit;
 ///
 /// # Security
 ///
-/// Redis replicates asynchronously. If a replica replaces the primary, the proofs of the last moment may be accepted a second time.
+/// - Redis replicates asynchronously. If a replica replaces the primary, the proofs of the last moment may be accepted a second time.
+/// - A record lasts 5 s longer than its proof, because the clocks of processes differ. If the clock of a process is set back further, the
+///   process rejects the proofs of that time with 503 if it has used some itself, like [`MemoryReplayStore`], and does not know those
+///   that only another process has used.
 #[derive(Clone)]
 pub struct RedisReplayStore {
     redis: Redis,
@@ -87,11 +90,11 @@ impl RedisReplayStore {
 
     async fn record_for_all(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
         match self.redis.query::<Value>(self.command(proof, now)).await {
-            // If another request with this proof was accepted by the fallback, this one is not the first. If the memory is full, Redis
-            // has decided.
+            // If another request with this proof was accepted by the fallback, this one is not the first. If the clock was set back, the
+            // record of an earlier use may have ended in Redis and in the memory. If the memory is full, Redis has decided.
             Ok(Value::Okay) => match self.known.record_now(proof, now) {
-                Ok(ProofUse::Replayed) => Ok(ProofUse::Replayed),
-                Ok(ProofUse::First) | Err(_) => Ok(ProofUse::First),
+                Err(ReplayError::Full { .. }) => Ok(ProofUse::First),
+                known => known,
             },
             // Not recorded here: the request that is the first may still be on its way, in this process.
             Ok(Value::Nil) => Ok(ProofUse::Replayed),

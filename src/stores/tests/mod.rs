@@ -1,5 +1,6 @@
 //! The connection, against a server whose responses a test chooses.
 
+mod replay;
 mod server;
 
 use std::sync::Arc;
