@@ -67,6 +67,14 @@ impl Breaker {
         }
     }
 
+    /// Makes room for another attempt, because the one of this time was dropped without a result.
+    pub(super) fn release(&mut self, attempted_at: Monotonic) {
+        let is_last = |next: &Monotonic| *next == attempted_at.saturating_add(defaults::REDIS_PAUSE);
+        if let Some(next) = self.next_attempt.as_mut().filter(|next| is_last(next)) {
+            *next = attempted_at;
+        }
+    }
+
     /// Returns the time until the next attempt, if commands are not sent now.
     pub(super) fn pause(&self, now: Monotonic) -> Option<Duration> {
         self.next_attempt.map(|next| next.saturating_since(now))

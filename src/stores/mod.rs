@@ -1,7 +1,7 @@
 //! Stores that processes share, in Redis or a server with the same protocol, such as Valkey.
 //!
-//! [`Redis`] is the connection, and [`RedisLog`] a log of [revocations](crate::revocation) over it. Everything that uses one server
-//! shares its connection for commands.
+//! [`Redis`] is the connection. [`RedisLog`] is a log of [revocations](crate::revocation) over it, and [`RedisReplayStore`] records used
+//! proofs of [DPoP](crate::dpop). Everything that uses one server shares its connection for commands.
 //!
 //! ```
 //! use tower_bearer::stores::Redis;
@@ -21,6 +21,7 @@ mod replay;
 mod revocation_log;
 #[cfg(test)]
 mod tests;
+mod timeout_breaker;
 mod tls;
 
 pub use self::builder::RedisBuilder;

@@ -11,6 +11,7 @@ use redis::{Cmd, Value};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::defaults;
 use crate::dpop::{MemoryReplayStore, ProofUse, Recording, ReplayError, ReplayStore, VerifiedProof};
+use crate::stores::timeout_breaker::TimeoutBreaker;
 use crate::stores::{Redis, RedisError};
 use crate::telemetry;
 use crate::validator::LogLimit;
@@ -22,8 +23,10 @@ use crate::validator::LogLimit;
 /// client, and the record ends when the proof does. A key takes about 150 bytes in Redis: 100,000 requests per second with proofs of 90 s
 /// take 1.3 GB. Proofs that this process has accepted are also known in its memory, so that their replays do not reach Redis.
 ///
-/// If Redis does not respond, responds with an error, or is full, the request is rejected with 503, unless there is a
-/// [fallback](Self::with_local_fallback).
+/// If Redis does not respond in time, responds with an error, or is full, the request is rejected with 503, unless there is a
+/// [fallback](Self::with_local_fallback). If Redis has not responded within
+/// [`Dpop::with_replay_timeout`](crate::Dpop::with_replay_timeout), one request per second waits for it, and the others do not, until it
+/// responds in time again.
 ///
 /// ```
 /// use tower_bearer::Dpop;
@@ -48,6 +51,8 @@ pub struct RedisReplayStore {
     prefix: Arc<str>,
     /// Proofs that were used in this process.
     known: Arc<MemoryReplayStore>,
+    /// Set while Redis does not respond within the time for which requests wait.
+    breaker: TimeoutBreaker,
     fallback: Fallback,
     /// Limits the log of the fallback.
     fallback_log: Arc<LogLimit>,
@@ -70,6 +75,7 @@ impl RedisReplayStore {
             redis: redis.clone(),
             prefix: format!("dpop:{api}:").into(),
             known: Arc::new(MemoryReplayStore::new(defaults::REPLAY_BYTES, span)),
+            breaker: TimeoutBreaker::default(),
             fallback: Fallback::Reject,
             fallback_log: Arc::default(),
         }
@@ -129,11 +135,20 @@ impl ReplayStore for RedisReplayStore {
         if self.known.contains(proof) {
             return Recording::Now(Ok(ProofUse::Replayed));
         }
+        let Some(waiting) = self.breaker.admit(SystemClock.monotonic()) else {
+            return Recording::Now(self.fall_back(ReplayError::TimedOut, proof, now));
+        };
         let (store, proof) = (self.clone(), *proof);
-        Recording::Later(Box::pin(async move { store.record_for_all(&proof, now).await }))
+        Recording::Later(Box::pin(async move {
+            let result = store.record_for_all(&proof, now).await;
+            waiting.record_response();
+            result
+        }))
     }
 
+    /// A client that closes its connection does not cause this call.
     fn timed_out(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
+        self.breaker.record_timeout(SystemClock.monotonic());
         self.fall_back(ReplayError::TimedOut, proof, now)
     }
 }

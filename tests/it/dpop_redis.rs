@@ -299,6 +299,39 @@ async fn case_117_a_store_that_does_not_respond_delays_a_request_by_the_timeout_
     }
 }
 
+/// A client that closes its connection does not end the wait of other requests.
+#[tokio::test]
+async fn case_117_after_a_timeout_further_requests_do_not_wait() {
+    let server = Server::start().await;
+    server.set_mood(Mood::Silent);
+    let world = world(server.store("orders"));
+    let start = || {
+        let (token, proof) = credentials(&world, &world.client);
+        let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+        tokio::spawn(world.layer.layer(inner).oneshot(dpop_request(&token, &proof)))
+    };
+    let reaches = async |sets: usize| {
+        while server.sets() < sets {
+            tokio::task::yield_now().await;
+        }
+    };
+    for sets in [1, 2] {
+        let dropped = start();
+        reaches(sets).await;
+        dropped.abort();
+        assert!(dropped.await.is_err_and(|error| error.is_cancelled()));
+    }
+    let waiting = start();
+    reaches(3).await;
+    world.clock.run_for(Duration::from_millis(50)).await;
+    let timed_out = Some((ReplayError::TimedOut, Duration::from_secs(1)));
+    assert_eq!(store_failure(&waiting.await.expect("no panic").expect("infallible")), timed_out);
+    // The clock of the test does not advance.
+    let (token, proof) = credentials(&world, &world.client);
+    assert_eq!(store_failure(&send(&world, dpop_request(&token, &proof)).await), timed_out);
+    assert_eq!(server.sets(), 3);
+}
+
 #[tokio::test]
 async fn case_118_a_full_store_rejects() {
     let server = Server::start().await;

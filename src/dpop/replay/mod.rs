@@ -31,7 +31,8 @@ pub trait ReplayStore: fmt::Debug + Send + Sync + 'static {
     fn record(&self, proof: &VerifiedProof, now: Timestamp) -> Recording;
 
     /// Decides about a proof if the future of [`record`](Self::record) did not respond in time and was dropped. Default:
-    /// [`ReplayError::TimedOut`], so that the request is rejected with 503.
+    /// [`ReplayError::TimedOut`], so that the request is rejected with 503. If the future is dropped because the client closes its
+    /// connection, this is not called: a store that counts timeouts counts those of the store only.
     ///
     /// # Errors
     ///

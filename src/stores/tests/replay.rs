@@ -1,7 +1,7 @@
 //! `RedisReplayStore`, against a server whose responses a test chooses.
 
 use crate::clock::Timestamp;
-use crate::dpop::{ProofId, ProofUse, Recording, ReplayError, ReplayStore as _, VerifiedProof};
+use crate::dpop::{ProofId, ProofUse, Recording, RecordingFuture, ReplayError, ReplayStore as _, VerifiedProof};
 use crate::keys::Thumbprint;
 use crate::stores::RedisReplayStore;
 use crate::stores::tests::healthy;
@@ -58,4 +58,37 @@ async fn redis_decides_if_the_memory_for_known_proofs_is_full() {
         Ok(ProofUse::First),
         "not in the memory, and Redis has no record"
     );
+}
+
+/// Starts to record a proof, and returns the future after its first poll.
+async fn pending(store: &RedisReplayStore, jti: &str) -> RecordingFuture {
+    let Recording::Later(mut recording) = store.record(&proof(jti, 1_000, 1_090), Timestamp::from_secs(1_000)) else {
+        panic!("decided at once: {jti}")
+    };
+    let is_pending = std::future::poll_fn(|context| recording.as_mut().poll(context).is_pending().into()).await;
+    assert!(is_pending, "{jti}");
+    recording
+}
+
+#[tokio::test]
+async fn only_a_timeout_makes_further_requests_fail_at_once_and_a_dropped_request_does_not() {
+    let server = Server::start(|_, command| match command.first().map(String::as_str) {
+        Some("SET") => Reply::Silence,
+        _ => healthy(command),
+    })
+    .await;
+    let store = RedisReplayStore::new(&server.redis(), "orders");
+    // Clients close their connections.
+    for jti in ["a", "b", "c"] {
+        drop(pending(&store, jti).await);
+    }
+    drop(pending(&store, "d").await);
+    let (late, now) = (proof("d", 1_000, 1_090), Timestamp::from_secs(1_000));
+    let timed_out = Err(ReplayError::TimedOut);
+    assert_eq!(store.timed_out(&late, now), timed_out);
+    let recording = store.record(&proof("e", 1_000, 1_090), now);
+    assert!(matches!(recording, Recording::Now(result) if result == timed_out), "{recording:?}");
+    // A clone shares the state, and the fallback decides without waiting.
+    let recording = store.clone().with_local_fallback().record(&proof("f", 1_000, 1_090), now);
+    assert!(matches!(recording, Recording::Now(Ok(ProofUse::First))), "{recording:?}");
 }
