@@ -422,7 +422,7 @@ impl DpopRequest {
             "proof form" => Some("one DPoP header with a signed JWT".to_owned()),
             "htm" => Some(self.method.to_string()),
             "htu" => rules?.url_for(self.host.as_ref()).map(|url| format!("{url}{}", self.target.path())),
-            "proof iat" => Some("a time close to now".to_owned()),
+            "proof iat" => rules.map(expected_issued_at),
             "nonce" => rules?.nonces.as_ref().map(|_| "a nonce of this server".to_owned()),
             _ => None,
         }
@@ -466,6 +466,15 @@ impl fmt::Debug for BoundToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BoundToken(..)")
     }
+}
+
+/// Returns which `iat` of a proof is accepted, for an explanation.
+fn expected_issued_at(rules: &DpopRules) -> String {
+    if !rules.compares_issued_at() {
+        return "a time, which is not compared with now, because the proof needs a nonce".to_owned();
+    }
+    let (lifetime, leeway) = (rules.policy.lifetime(), rules.policy.leeway());
+    format!("at most {:?} ago and {leeway:?} in the future", lifetime.saturating_add(leeway))
 }
 
 /// Returns the only field `DPoP` (RFC 9449 §4.3, check 1).

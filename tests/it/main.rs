@@ -21,6 +21,7 @@ mod doctor;
 mod dpop_answers;
 mod dpop_cases;
 mod dpop_events;
+mod dpop_explain;
 mod dpop_fixture;
 mod dpop_nonces;
 mod dpop_redis;

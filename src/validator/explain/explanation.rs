@@ -147,7 +147,8 @@ pub enum CheckOutcome {
     Passed,
     /// The check failed.
     Failed,
-    /// The check could not run, because an earlier one failed.
+    /// The check did not run: an earlier one failed, or it is `proof jti`, because an explanation neither records a proof nor looks
+    /// one up.
     Skipped,
 }
 

@@ -58,17 +58,19 @@ impl Report<'_> {
         has_certificate
     }
 
-    /// Adds one row for each check of the proof, up to the one that failed.
+    /// Adds one row for each check of the proof, up to the one that failed. The last row shows `jti`, which is not looked up.
     fn proof(&mut self, request: &DpopRequest, error: Option<ProofError>) {
+        let rules = self.core.possession.dpop();
+        let needs_nonce = rules.is_some_and(|rules| rules.nonces.is_some());
         let failed = error.map(|error| (row(error), error));
         let mut is_checked = true;
-        for check in ROWS {
+        for check in ROWS.iter().filter(|check| **check != "nonce" || needs_nonce) {
             if !is_checked {
                 self.findings.push(Finding::skipped(check));
                 continue;
             }
-            let claim = request.proof_claim(check.trim_start_matches("proof "));
-            let expected = request.expected_claim(check, self.core.possession.dpop());
+            let claim = request.proof_claim(claim_name(check, error));
+            let expected = request.expected_claim(check, rules);
             let describe = |finding: Finding| {
                 let finding = finding.with_found(claim.as_deref());
                 expected.iter().fold(finding, |finding, expected| finding.with_expected(expected.as_str()))
@@ -81,15 +83,28 @@ impl Report<'_> {
                 _ => self.findings.push(describe(Finding::passed(check))),
             }
         }
+        let jti = request.proof_claim("jti").filter(|_| is_checked);
+        self.findings.push(Finding::skipped("proof jti").with_found(jti.as_deref()));
+    }
+}
+
+/// Returns the claim that a row shows: its own, or the one that is missing or malformed.
+fn claim_name(check: &str, error: Option<ProofError>) -> &str {
+    match error {
+        Some(ProofError::MalformedClaim(claim)) if check == "proof claims" => claim.name(),
+        _ => check.trim_start_matches("proof "),
     }
 }
 
 /// Returns the row of the check that has failed.
 fn row(error: ProofError) -> &'static str {
+    // All claims are parsed before one of them is compared.
+    if matches!(error, ProofError::MissingClaim(_) | ProofError::MalformedClaim(_)) {
+        return "proof claims";
+    }
     match error.name() {
         "typ" => "proof typ",
         "alg" | "crit" => "proof alg",
-        "jti" => "proof claims",
         "exp" | "nbf" | "iat" => "proof iat",
         "signature" => "proof signature",
         name => ROWS.iter().find(|row| **row == name).unwrap_or(&"proof form"),

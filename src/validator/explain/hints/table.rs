@@ -151,7 +151,7 @@ pub(super) const HINTS: &[Hint] = &[
     }),
     rejection(MARKED_AS_ID_TOKEN, |rejection| is_claim(rejection, |error| matches!(error, ClaimError::IdToken { .. }))),
     rejection(
-        "the token is bound to a key: send it under the scheme DPoP, with a proof; does a gateway rewrite the scheme?",
+        "bound to a key: send it in Authorization under the scheme DPoP, not in a cookie; does a gateway rewrite the scheme?",
         |rejection| *rejection == Rejection::Possession(PossessionError::BearerScheme),
     ),
     rejection(

@@ -199,7 +199,7 @@ fn introspection_cases() -> Vec<RejectionCase> {
 fn possession_cases() -> Vec<RejectionCase> {
     vec![
         (
-            "the token is bound to a key: send it under the scheme DPoP, with a proof; does a gateway rewrite the scheme?",
+            "bound to a key: send it in Authorization under the scheme DPoP, not in a cookie; does a gateway rewrite the scheme?",
             Rejection::Possession(PossessionError::BearerScheme),
             Rejection::Possession(PossessionError::NotBound),
         ),
