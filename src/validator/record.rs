@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::rejection::Rejection;
+use crate::rejection::{PossessionError, Rejection};
 use crate::telemetry;
 
 /// Records that a request is rejected before its token is read.
@@ -10,6 +10,9 @@ pub(crate) fn record_early(rejection: &Rejection) {
     // The hint is looked up in a table of conditions, so only if the log is enabled.
     let hint = telemetry::logs_rejections().then(|| rejection.hint()).flatten();
     telemetry::credential_rejected(rejection.kind().name(), hint);
+    if let Rejection::Possession(PossessionError::Proof(_)) = rejection {
+        telemetry::proof_checked("invalid", None);
+    }
 }
 
 /// Records that a valid token, or a request without token, does not meet a requirement. Other rejections are recorded where they are

@@ -6,7 +6,7 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use tower_bearer::authenticator::{Authenticator, Outcome};
 use tower_bearer::clock::Timestamp;
-use tower_bearer::dpop::{Dpop, Nonces, Recording, ReplayError, ReplayStore, VerifiedProof};
+use tower_bearer::dpop::{DPOP, Dpop, Nonces, ProofUse, Recording, ReplayError, ReplayStore, VerifiedProof};
 use tower_bearer::keys::Secret;
 use tower_bearer::request::RequestHead;
 use tower_bearer::testing::ProofBuilder;
@@ -107,6 +107,87 @@ fn the_log_says_in_what_a_proof_differs() {
         assert!(line.contains(&fields), "{fields} in {line}");
     }
     assert!(!log.text().to_lowercase().contains("hidden"), "{}", log.text());
+}
+
+/// A store outside of the process, without the record of any proof.
+#[derive(Debug)]
+struct RemoteStore;
+
+impl ReplayStore for RemoteStore {
+    fn record(&self, _: &VerifiedProof, _: Timestamp) -> Recording {
+        Recording::Later(Box::pin(std::future::ready(Ok(ProofUse::First))))
+    }
+}
+
+/// Sends requests to an API with new metrics, and returns their answers and the lines of the metrics about proofs.
+fn counted(world: &World, requests: Vec<Request<String>>) -> (Vec<Answer>, Vec<String>) {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let answers =
+        metrics::with_local_recorder(&recorder, || requests.into_iter().map(|request| world.answer(request)).collect());
+    let text = scrape.render();
+    let names = ["dpop_proof_total{", "dpop_replay_store_seconds_count "];
+    let lines = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).map(str::to_owned);
+    (answers, lines.collect())
+}
+
+#[test]
+fn each_checked_proof_counts_once_with_its_outcome() {
+    let world = World::new(|api| api);
+    let token = world.token().sign();
+    let proof = |change: &str| world.client.proof("GET", URL, &token).claim("htm", change).sign();
+    let two = || {
+        let mut request = dpop_request(&token, &proof("GET"));
+        request.headers_mut().append(DPOP, proof("GET").parse().expect("a header"));
+        request
+    };
+    let without = || {
+        let mut request = world.request(&token);
+        request.headers_mut().remove(DPOP);
+        request
+    };
+    for request in [
+        dpop_request(&token, "x"),
+        dpop_request(&token, &"x".repeat(4_097)),
+        two(),
+        without(),
+        dpop_request(&token, &proof("PUT")),
+        dpop_request("not-a-JWT", "x"),
+    ] {
+        let invalid = (vec![Answer::InvalidProof], vec![r#"dpop_proof_total{outcome="invalid"} 1"#.to_owned()]);
+        assert_eq!(counted(&world, vec![request.clone()]), invalid, "{:?}", request.headers().get_all(DPOP));
+    }
+    let used = world.request(&token);
+    let lines = [r#"dpop_proof_total{outcome="first"} 1"#, r#"dpop_proof_total{outcome="replayed"} 1"#];
+    let (answers, mut found) = counted(&world, vec![used.clone(), used]);
+    found.sort();
+    assert_eq!((answers, found), (vec![Answer::Accepted, Answer::InvalidProof], lines.map(str::to_owned).to_vec()));
+    // Neither a bearer token nor a request whose token is invalid has a proof that was checked.
+    let bearer = Request::get("/me").header(AUTHORIZATION, format!("Bearer {}", world.server.token().sign()));
+    let bearer = bearer.header(DPOP, "x").body(String::new()).expect("a request");
+    assert_eq!(counted(&world, vec![bearer]), (vec![Answer::Accepted], Vec::new()));
+    let expired = world.token().expired().sign();
+    assert_eq!(counted(&world, vec![world.request(&expired)]), (vec![Answer::InvalidToken], Vec::new()));
+}
+
+#[test]
+fn a_missing_nonce_and_the_responses_of_a_store_are_counted() {
+    let one = |line: &str| vec![line.to_owned()];
+    let world = with_nonces();
+    let request = world.request(&world.token().sign());
+    let counted_nonce = (vec![Answer::UseNonce], one(r#"dpop_proof_total{outcome="nonce"} 1"#));
+    assert_eq!(counted(&world, vec![request]), counted_nonce);
+    let with_store = |store: Dpop| World::new(|api| api.with_dpop(store));
+    let world = with_store(Dpop::new("https://api.test").with_replay_store(FullStore));
+    let request = world.request(&world.token().sign());
+    let unavailable = (vec![Answer::Unavailable], one(r#"dpop_proof_total{outcome="unavailable"} 1"#));
+    assert_eq!(counted(&world, vec![request]), unavailable);
+    let world = with_store(Dpop::new("https://api.test").with_replay_store(RemoteStore));
+    let token = world.token().sign();
+    let (answers, mut lines) = counted(&world, vec![world.request(&token), world.request(&token)]);
+    lines.sort();
+    assert_eq!(answers, [Answer::Accepted; 2]);
+    assert_eq!(lines, [r#"dpop_proof_total{outcome="first"} 2"#, "dpop_replay_store_seconds_count 2"]);
 }
 
 /// Sends a request and returns how many nonces the metric has counted, and how many responses had one.
