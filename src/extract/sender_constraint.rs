@@ -10,8 +10,8 @@ use crate::extract::claims::{ClaimsRejection, extract};
 use crate::extract::rejection::BearerRejection;
 use crate::requirement::{Requirement, RequirementError, UnmetRequirement};
 
-/// Extracts the key or certificate that the client has proven to have. For a bearer token, the response is 401 with a challenge of the
-/// scheme `DPoP`, or of `Bearer` if the API accepts only certificate-bound tokens as bound ones.
+/// Extracts the key or certificate that the client has proven to have. For a token that is not bound, the response is 401
+/// `invalid_token` with a challenge of the scheme `DPoP`.
 ///
 /// ```
 /// use axum::{Router, routing::post};

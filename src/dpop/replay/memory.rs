@@ -22,6 +22,13 @@ use crate::dpop::verify::VerifiedProof;
 ///
 /// If the bound of a period is reached, further proofs of that period are rejected with [`ReplayError::Full`]. If the clock is set
 /// back, the proofs of a dropped period are rejected with [`ReplayError::Unavailable`], because a used one would not be recognized.
+///
+/// # Security
+///
+/// - The 256 periods that were dropped last are known: those of about two hours with the default lifetime and leeway. If the clock is set
+///   back further, used proofs may be accepted again.
+/// - Validators that share a store must have the same lifetime and leeway of proofs, and all or none of them require nonces. Otherwise a
+///   period may be dropped while one of them still accepts its proofs, and these are rejected with [`ReplayError::Unavailable`].
 pub struct MemoryReplayStore {
     periods: ArcSwap<Periods>,
     hasher: RandomState,
