@@ -13,7 +13,9 @@ from hand_made import HandMade
 from processes import free_port, send, wait_until
 from servers import AUDIENCE
 
-LIBRARIES = ["oauth4webapi-387", "oauth4webapi-388", "openid-client", "dpop"]
+OAUTH_CLIENTS = ["oauth4webapi-387", "oauth4webapi-388", "openid-client"]
+# `dpop` makes proofs only.
+LIBRARIES = [*OAUTH_CLIENTS, "dpop"]
 # Those with a setting for a wrong clock.
 WITH_CLOCK = ["oauth4webapi-388", "openid-client"]
 NONCES = 'nonce_secrets = [{ text = "thirty-two bytes or more for nonces" }]'

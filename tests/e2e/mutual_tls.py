@@ -11,7 +11,7 @@ import certificates
 import node
 import proxies
 from api import Api
-from dpop import LIBRARIES
+from dpop import OAUTH_CLIENTS
 from processes import Connection, wait_until
 from servers import AUDIENCE
 
@@ -47,7 +47,7 @@ def clients_with_certificates(folder, server):
     extra = '[api.mutual_tls]\ntrusted_proxies = ["127.0.0.1"]\nformat = "rfc9440"'
     api = Api(folder, "mutual-tls-clients", server.issuer, AUDIENCE, ["RS256"], extra=extra)
     with api.start({"SSL_CERT_FILE": str(server.authority)}):
-        for library in LIBRARIES:
+        for library in OAUTH_CLIENTS:
             command = ["node", script, library, server.issuer, AUDIENCE, f"{api.origin}/me", server.authority, ours, other]
             result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
             assert result.returncode == 0, f"{library}: {result.stderr[-800:]}"
