@@ -19,7 +19,7 @@ pub struct ProofPolicy {
 
 /// Whether `iat` is compared with the clock if the proof has a nonce of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IssuedAtRule {
+enum IssuedAtRule {
     /// The nonce says when the proof was created.
     WithoutNonce,
     Always,
@@ -93,8 +93,9 @@ impl ProofPolicy {
         issued_at.saturating_add(self.lifetime).saturating_add(self.leeway)
     }
 
-    pub(super) fn issued_at_rule(&self) -> IssuedAtRule {
-        self.issued_at
+    /// Returns whether `iat` is compared with the clock, where nonces are required or not.
+    pub(super) fn compares_issued_at(&self, requires_nonces: bool) -> bool {
+        !requires_nonces || self.issued_at == IssuedAtRule::Always
     }
 }
 

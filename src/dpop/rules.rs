@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dpop::nonce::NonceSource;
-use crate::dpop::policy::{IssuedAtRule, ProofPolicy};
+use crate::dpop::policy::ProofPolicy;
 use crate::dpop::replay::ReplayStore;
 use crate::dpop::settings::RequestTarget;
 use crate::request::{Host, PublicUrl};
@@ -32,7 +32,7 @@ impl DpopRules {
 
     /// Returns whether `iat` of a proof is compared with the clock.
     pub(crate) fn compares_issued_at(&self) -> bool {
-        self.nonces.is_none() || self.policy.issued_at_rule() == IssuedAtRule::Always
+        self.policy.compares_issued_at(self.nonces.is_some())
     }
 
     /// Returns the public URL of a request; `None` if there are several, and none has the host of the request.

@@ -11,7 +11,7 @@ use crate::dpop::body::ProofBody;
 use crate::dpop::error::{NonceError, ProofError};
 use crate::dpop::head::ProofHead;
 use crate::dpop::nonce::{CurrentNonces, NonceAge, UsedNonce};
-use crate::dpop::policy::{IssuedAtRule, ProofPolicy};
+use crate::dpop::policy::ProofPolicy;
 use crate::dpop::proof::UnverifiedProof;
 use crate::dpop::proof_id::ProofId;
 use crate::keys::{self, Thumbprint};
@@ -197,8 +197,7 @@ impl<'p> BoundProof<'p> {
         if !expected.token.is(&body.token_hash) {
             return Err(ProofError::TokenHash);
         }
-        let needs_issued_at = expected.nonces.is_none() || policy.issued_at_rule() == IssuedAtRule::Always;
-        if needs_issued_at {
+        if policy.compares_issued_at(expected.nonces.is_some()) {
             check_issued_at(body.issued_at, policy, now)?;
         }
         check_dates(&body, policy, now)?;
