@@ -59,8 +59,6 @@ const P521_B: U640 = U640::from_be_hex(
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use crypto_bigint::Encoding as _;
 
     use super::*;
@@ -68,9 +66,7 @@ mod tests {
     use crate::keys::material::Material;
 
     fn coordinates(jwk: &str) -> Vec<u8> {
-        let jwk: serde_json::Value = serde_json::from_str(jwk).expect("a fixture");
-        let number = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("base64url");
-        [number("x"), number("y")].concat()
+        [fixtures::bytes(jwk, "x"), fixtures::bytes(jwk, "y")].concat()
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Public keys from examples of the RFCs, and functions that change one member of them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::keys::jwk::{PrivateKeys, PublishedKey};
@@ -27,6 +29,16 @@ pub(super) const P521: &str = r#"{"kty":"EC","crv":"P-521","x":"AekpBQ8ST8a8VcfV
 
 /// RFC 8037 §A.2.
 pub(super) const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+/// Returns the text of a member.
+pub(super) fn member(jwk: &str, name: &str) -> String {
+    serde_json::from_str::<Value>(jwk).expect("a fixture")[name].as_str().expect("text").to_owned()
+}
+
+/// Returns the bytes of a member in base64url.
+pub(super) fn bytes(jwk: &str, name: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(member(jwk, name)).expect("base64url")
+}
 
 /// Returns a key with one member set to another value.
 pub(super) fn changed(jwk: &str, member: &str, value: impl Into<Value>) -> String {

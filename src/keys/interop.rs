@@ -154,7 +154,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, changed, published, with_kid};
+    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, changed, member, published, with_kid};
 
     macro_rules! pem {
         ($name:literal) => {
@@ -169,10 +169,6 @@ mod tests {
     fn verifies_as(set: Result<KeySet, KeyError>, expected: &str) {
         let table = set.expect("a key").bind(Algorithm::ALL, crate::keys::table::KeyOrigin::Static);
         assert!(table.usable() == 1 && table.contains(&published(expected).material.thumbprint()));
-    }
-
-    fn member(jwk: &str, name: &str) -> String {
-        serde_json::from_str::<serde_json::Value>(jwk).expect("a fixture")[name].as_str().expect("text").to_owned()
     }
 
     #[test]

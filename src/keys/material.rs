@@ -194,13 +194,7 @@ const DER_HEADER_OF_P256: [u8; 26] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, published};
-
-    fn bytes(jwk: &str, name: &str) -> Vec<u8> {
-        use base64::Engine as _;
-        let jwk: serde_json::Value = serde_json::from_str(jwk).expect("a fixture");
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("base64url")
-    }
+    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, bytes, published};
 
     fn error_of(material: Result<Material, SkipReason>) -> SkipReason {
         material.map(drop).expect_err("rejected")

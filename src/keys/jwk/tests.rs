@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, changed, lacking, published};
+use crate::keys::fixtures::{self, ED25519, P256, P384, P521, RSA, changed, lacking, member, published};
 
 fn skip_reason(json: &str) -> SkipReason {
     skip_reason_with(json, PrivateKeys::Skipped)
@@ -9,10 +9,6 @@ fn skip_reason(json: &str) -> SkipReason {
 
 fn skip_reason_with(json: &str, private: PrivateKeys) -> SkipReason {
     PublishedKey::from_json(json, private).map(drop).map_err(|skipped| skipped.reason).expect_err(json)
-}
-
-fn member(jwk: &str, name: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(jwk).expect("a fixture")[name].as_str().expect("text").to_owned()
 }
 
 #[test]
@@ -242,7 +238,7 @@ fn decodes_numbers_as_base64url_with_or_without_padding() {
 #[test]
 fn removes_leading_zero_bytes_of_rsa_numbers() {
     let longer = |name: &str, zeros: usize| {
-        let bytes = URL_SAFE_NO_PAD.decode(member(RSA, name)).expect("base64url");
+        let bytes = fixtures::bytes(RSA, name);
         URL_SAFE_NO_PAD.encode([vec![0; zeros], bytes].concat())
     };
     let key = published(RSA);
@@ -271,7 +267,7 @@ fn removes_leading_zero_bytes_of_rsa_numbers() {
     }
     // Coordinates and points have a fixed length.
     for (jwk, name) in [(P256, "x"), (P256, "y"), (ED25519, "x")] {
-        let bytes = URL_SAFE_NO_PAD.decode(member(jwk, name)).expect("base64url");
+        let bytes = fixtures::bytes(jwk, name);
         let longer = URL_SAFE_NO_PAD.encode([&[0], bytes.as_slice()].concat());
         assert_eq!(skip_reason(&changed(jwk, name, longer)), SkipReason::CoordinateLength, "{jwk}");
     }
