@@ -11,21 +11,21 @@ use crate::keys::material::Curve;
 pub(super) fn has_point(curve: Curve, coordinates: &[u8]) -> bool {
     let (x, y) = coordinates.split_at(coordinates.len() / 2);
     match curve {
-        Curve::P256 => solves::<P256, { U256::LIMBS }>(x, y, &P256_B),
-        Curve::P384 => solves::<P384, { U384::LIMBS }>(x, y, &P384_B),
-        Curve::P521 => solves::<P521, { U640::LIMBS }>(x, y, &P521_B),
+        Curve::P256 => solves(x, y, &P256_B),
+        Curve::P384 => solves(x, y, &P384_B),
+        Curve::P521 => solves(x, y, &P521_B),
     }
 }
 
 /// Returns whether y² = x³ − 3x + b, for numbers below the modulus.
-fn solves<M: ResidueParams<LIMBS>, const LIMBS: usize>(x: &[u8], y: &[u8], b: &Uint<LIMBS>) -> bool {
+fn solves<M: ResidueParams<LIMBS>, const LIMBS: usize>(x: &[u8], y: &[u8], b: &Residue<M, LIMBS>) -> bool {
     let (x, y) = (number(x), number(y));
     if x >= M::MODULUS || y >= M::MODULUS {
         return false;
     }
-    let [x, y, b] = [&x, &y, b].map(Residue::<M, LIMBS>::new);
+    let [x, y] = [&x, &y].map(Residue::<M, LIMBS>::new);
     let three_x = x.add(&x).add(&x);
-    y.square() == x.square().mul(&x).sub(&three_x).add(&b)
+    y.square() == x.square().mul(&x).sub(&three_x).add(b)
 }
 
 /// Returns a big-endian number that has at most `LIMBS` limbs.
@@ -49,13 +49,14 @@ impl_modulus!(
     "000000000000000000000000000001ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
 );
 
-const P256_B: U256 = U256::from_be_hex("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b");
-const P384_B: U384 = U384::from_be_hex(
+const P256_B: Residue<P256, { U256::LIMBS }> =
+    Residue::new(&U256::from_be_hex("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b"));
+const P384_B: Residue<P384, { U384::LIMBS }> = Residue::new(&U384::from_be_hex(
     "b3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef",
-);
-const P521_B: U640 = U640::from_be_hex(
+));
+const P521_B: Residue<P521, { U640::LIMBS }> = Residue::new(&U640::from_be_hex(
     "00000000000000000000000000000051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00",
-);
+));
 
 #[cfg(test)]
 mod tests {
