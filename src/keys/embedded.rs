@@ -52,7 +52,7 @@ impl EmbeddedJwk {
             return Err(SkipReason::Symmetric);
         }
         check_usage(text(members.usage)?.as_deref(), members.operations)?;
-        members.check_numbers()?;
+        members.check_rsa_numbers()?;
         let own = key_algorithm(text(members.alg)?.as_deref())?;
         let (public, thumbprint) = members.public(&key_type)?;
         if own.is_some_and(|own| own != algorithm) || !public.supports(algorithm) {
@@ -121,14 +121,14 @@ impl EmbeddedKey {
     }
 }
 
-/// The members of a JWK that matter, as JSON texts.
+/// The members of a JWK that matter: numbers in base64url without padding, others as JSON texts.
 struct Members<'j> {
     kty: Option<&'j str>,
     crv: Option<&'j str>,
-    x: Option<&'j str>,
-    y: Option<&'j str>,
-    n: Option<&'j str>,
-    e: Option<&'j str>,
+    x: Option<Cow<'j, str>>,
+    y: Option<Cow<'j, str>>,
+    n: Option<Cow<'j, str>>,
+    e: Option<Cow<'j, str>>,
     usage: Option<&'j str>,
     operations: Option<&'j str>,
     alg: Option<&'j str>,
@@ -145,25 +145,19 @@ impl<'j> Members<'j> {
         if private.iter().any(Option::is_some) {
             return Err(SkipReason::Private);
         }
+        let [x, y, n, e] = [number(x)?, number(y)?, number(n)?, number(e)?];
         Ok(Self { kty, crv, x, y, n, e, usage, operations, alg })
     }
 
-    /// Checks that no number is padded, and that RSA numbers have no leading zero bytes and at most 4096 bits.
-    fn check_numbers(&self) -> Result<(), SkipReason> {
-        for number in [self.n, self.e, self.x, self.y] {
-            if text(number)?.is_some_and(|number| number.ends_with('=')) {
-                return Err(SkipReason::Encoding);
-            }
-        }
-        for (number, reason) in [(self.n, SkipReason::RsaModulus), (self.e, SkipReason::RsaExponent)] {
-            if number.is_none() {
-                continue;
-            }
-            let number = bytes(number)?;
-            if number.first() == Some(&0) {
+    /// Checks that RSA numbers have no leading zero bytes and at most 4096 bits.
+    fn check_rsa_numbers(&self) -> Result<(), SkipReason> {
+        for (number, reason) in [(&self.n, SkipReason::RsaModulus), (&self.e, SkipReason::RsaExponent)] {
+            let Some(number) = number else { continue };
+            let bytes = bytes(number)?;
+            if bytes.first() == Some(&0) {
                 return Err(reason);
             }
-            if number.len() > defaults::MAX_PROOF_RSA_BITS / 8 {
+            if bytes.len() > defaults::MAX_PROOF_RSA_BITS / 8 {
                 return Err(SkipReason::RsaSize);
             }
         }
@@ -177,8 +171,8 @@ impl<'j> Members<'j> {
                 let curve = Curve::from_name(&required(self.crv)?).ok_or(SkipReason::Curve)?;
                 return self.ec(curve);
             }
-            "RSA" => Material::rsa_of_form(&bytes(self.n)?, &bytes(self.e)?)?,
-            "OKP" if required(self.crv)? == "Ed25519" => Material::ed25519(&bytes(self.x)?)?,
+            "RSA" => Material::rsa_of_form(&bytes(present(&self.n)?)?, &bytes(present(&self.e)?)?)?,
+            "OKP" if required(self.crv)? == "Ed25519" => Material::ed25519(&bytes(present(&self.x)?)?)?,
             "OKP" => return Err(SkipReason::Curve),
             _ => return Err(SkipReason::KeyType),
         };
@@ -187,16 +181,16 @@ impl<'j> Members<'j> {
     }
 
     fn ec(&self, curve: Curve) -> Result<(Public, Thumbprint), SkipReason> {
-        let (x, y) = (required(self.x)?, required(self.y)?);
+        let (x, y) = (present(&self.x)?, present(&self.y)?);
         let mut coordinates = Vec::with_capacity(curve.length().saturating_mul(2));
-        for (number, length) in [(&x, curve.length()), (&y, curve.length().saturating_mul(2))] {
+        for (number, length) in [(x, curve.length()), (y, curve.length().saturating_mul(2))] {
             token::decode(Segment::Header, number.as_bytes(), &mut coordinates).map_err(|_| SkipReason::Encoding)?;
             if coordinates.len() != length {
                 return Err(SkipReason::CoordinateLength);
             }
         }
         // Canonical base64url without padding, which is what a thumbprint is computed from.
-        Ok((Public::Ec { curve, coordinates }, Thumbprint::of_ec_members(curve.name(), &x, &y)))
+        Ok((Public::Ec { curve, coordinates }, Thumbprint::of_ec_members(curve.name(), x, y)))
     }
 }
 
@@ -209,8 +203,18 @@ fn required(json: Option<&str>) -> Result<Cow<'_, str>, SkipReason> {
     text(json)?.ok_or(SkipReason::MissingMember)
 }
 
-fn bytes(json: Option<&str>) -> Result<Vec<u8>, SkipReason> {
-    token::decode_bytes(Segment::Header, required(json)?.as_bytes()).map_err(|_| SkipReason::Encoding)
+/// Returns the text of a number, which must not be padded.
+fn number(json: Option<&str>) -> Result<Option<Cow<'_, str>>, SkipReason> {
+    let number = text(json)?;
+    if number.as_deref().is_some_and(|number| number.ends_with('=')) { Err(SkipReason::Encoding) } else { Ok(number) }
+}
+
+fn present<'n>(number: &'n Option<Cow<'_, str>>) -> Result<&'n str, SkipReason> {
+    number.as_deref().ok_or(SkipReason::MissingMember)
+}
+
+fn bytes(number: &str) -> Result<Vec<u8>, SkipReason> {
+    token::decode_bytes(Segment::Header, number.as_bytes()).map_err(|_| SkipReason::Encoding)
 }
 
 /// The members in the order of [`Members`]. Those after `alg` are the members of RFC 7518 §6.2.2, §6.3.2 and §6.4.1, and of the key type
