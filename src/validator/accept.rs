@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::claims::{self, Claims};
+use crate::clock::Timestamp;
 use crate::defaults;
 use crate::dpop::{ProofError, VerifiedProof};
 use crate::rejection::{PossessionError, Rejection};
@@ -51,7 +52,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Makes the checks whose results are never cached.
     pub(super) fn accept_cached(&self, token: &[u8], hit: &Hit<'_, C>, context: &RequestContext) -> Decision<C> {
         let Hit { claims, route, bound, digests, checked_at } = *hit;
-        let checked = self.core.check_possession(bound, context).and_then(|proven| {
+        let checked = self.core.check_possession(bound, context, checked_at).and_then(|proven| {
             self.core.check_organization(claims.payload(), context)?;
             self.core.check_revocation_by(digests, claims.payload(), route, checked_at)?;
             Ok(proven)
@@ -160,7 +161,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.check_claims(&signed, route, checked_at)?;
         let route = route.id();
         let bound = self.core.possession.bound_token(signed.payload(), token).map(Arc::new);
-        let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context)?;
+        let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context, checked_at)?;
         self.core.check_organization(signed.payload(), context)?;
         self.core.check_revocation_of_new(signed.payload(), &route, checked_at)?;
         let (header, payload, thumbprint) = signed.into_parts();
@@ -237,8 +238,13 @@ impl Core {
         if is_trusted { Ok(()) } else { Err(id.error_of_change()) }
     }
 
-    fn check_possession(&self, bound: Option<&BoundToken>, context: &RequestContext) -> Result<Proven, Rejection> {
-        let proven = self.possession.check(bound, &context.presentation, &context.certificate, || self.clock.now());
+    fn check_possession(
+        &self,
+        bound: Option<&BoundToken>,
+        context: &RequestContext,
+        now: Timestamp,
+    ) -> Result<Proven, Rejection> {
+        let proven = self.possession.check(bound, &context.presentation, &context.certificate, now);
         proven.map_err(|error| {
             match error {
                 PossessionError::Proof(_) => telemetry::proof_checked(outcome(Err(error)), None),

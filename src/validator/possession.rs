@@ -167,7 +167,7 @@ impl Possession {
         bound: Option<&BoundToken>,
         presentation: &Presentation,
         certificate: &RequestCertificate,
-        now: impl FnOnce() -> Timestamp,
+        now: Timestamp,
     ) -> Result<Proven, PossessionError> {
         let (jkt, x5t) = bound.map_or((None, None), |bound| bound.confirmation.keys());
         let is_certificate_bound = jkt.is_none() && x5t.is_some() && self.mutual_tls().is_some();
@@ -196,7 +196,7 @@ impl Possession {
                 if let Some(x5t) = x5t {
                     self.check_certificate(x5t, certificate)?;
                 }
-                let proof = self.check_proof(rules, bound, *jkt, request, proof, now())?;
+                let proof = self.check_proof(rules, bound, *jkt, request, proof, now)?;
                 let confirmation = if x5t.is_some() { ProvenConfirmation::Both } else { ProvenConfirmation::Dpop };
                 Ok(Proven { confirmation, proof: Some(proof) })
             }

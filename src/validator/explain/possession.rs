@@ -19,7 +19,7 @@ impl Report<'_> {
         let confirmation = Confirmation::read(payload);
         let bound = possession.bound_token(payload, self.token.as_bytes());
         let (presentation, certificate) = (&context.presentation, &context.certificate);
-        let result = possession.check(bound.as_ref(), presentation, certificate, || self.core.clock.now());
+        let result = possession.check(bound.as_ref(), presentation, certificate, self.core.clock.now());
         let (of_scheme, of_proof) = match result.as_ref().err() {
             Some(PossessionError::Proof(error)) => (None, Some(*error)),
             Some(PossessionError::Certificate(_)) => (None, None),
