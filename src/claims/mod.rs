@@ -15,7 +15,6 @@ mod string_or_array;
 mod values;
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
@@ -44,7 +43,7 @@ pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permission
 use crate::clock::Timestamp;
 use crate::keys::Thumbprint;
 use crate::request::credential::UsedSchemes;
-use crate::token::{Claim, Header, Member, Payload, unquote};
+use crate::token::{Claim, Header, Member, Payload};
 
 /// The claims of a token that passed every check.
 ///
@@ -81,6 +80,8 @@ struct Verified {
     source: Source,
     payload: Payload,
     settings: Arc<ClaimsSettings>,
+    /// The text of the claim of [`Api::with_client_claim`](crate::Api::with_client_claim), which is read once.
+    client: Option<Box<str>>,
 }
 
 /// The type of the custom claims of an application that has none.
@@ -145,19 +146,17 @@ impl<C> Claims<C> {
         self.text(Claim::Jti)
     }
 
-    /// Returns the client that requested the token: `client_id` (RFC 9068 §2.2), or `azp` if there is no `client_id`. If the
-    /// server writes the client into another claim, such as `cid` (Okta), read it with [`claim`](Self::claim).
+    /// Returns the client that requested the token: the claim of [`Api::with_client_claim`](crate::Api::with_client_claim). By default, this is
+    /// `client_id` (RFC 9068 §2.2), or `azp` if there is no `client_id`.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
+        if self.verified.settings.client_claim.is_configured() {
+            return self.verified.client.as_deref();
+        }
         match self.payload().text(Claim::ClientId) {
             Member::Absent => self.text(Claim::Azp),
             client => client.ok(),
         }
-    }
-
-    /// Returns the id of the client in the claim that the API reads; see [`Api::with_client_claim`](crate::Api::with_client_claim).
-    pub(crate) fn client(&self) -> Option<Cow<'_, str>> {
-        self.verified.settings.client_claim.raw(self.payload()).and_then(unquote)
     }
 
     /// Returns the name of the claim with the id of the client.
@@ -312,8 +311,9 @@ impl<C> Claims<C> {
 
     /// Returns the bytes of memory that all clones of these claims share, without the custom claims.
     pub(crate) fn footprint(&self) -> usize {
-        let heap = self.header().map_or(0, Header::footprint).saturating_add(self.payload().footprint());
-        size_of::<Verified>().saturating_add(heap)
+        let client = self.verified.client.as_ref().map_or(0, |client| client.len());
+        let header = self.header().map_or(0, Header::footprint);
+        [size_of::<Verified>(), header, self.payload().footprint(), client].into_iter().fold(0, usize::saturating_add)
     }
 
     fn text(&self, claim: Claim) -> Option<&str> {
@@ -334,8 +334,8 @@ impl Claims {
         key: Option<Thumbprint>,
         settings: Arc<ClaimsSettings>,
     ) -> Self {
-        let verified = Arc::new(Verified { source: Source::Signature { header, key }, payload, settings });
-        Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
+        let verified = Verified::new(Source::Signature { header, key }, payload, settings);
+        Self { verified: Arc::new(verified), custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
     }
 
     /// Creates the claims of a positive answer about a token, from the endpoint of `issuer`. Without `exp`, they are valid until
@@ -347,8 +347,8 @@ impl Claims {
         settings: Arc<ClaimsSettings>,
     ) -> Self {
         let source = Source::Introspection { issuer, valid_until };
-        let verified = Arc::new(Verified { source, payload, settings });
-        Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
+        let verified = Verified::new(source, payload, settings);
+        Self { verified: Arc::new(verified), custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
     }
 
     #[cfg(test)]
@@ -367,6 +367,13 @@ impl Claims {
     /// Adds the custom claims, deserialized from the same payload.
     pub(crate) fn with_custom<C>(self, custom: Arc<C>) -> Claims<C> {
         Claims { verified: self.verified, custom: Custom::Read(custom), proven: self.proven, context: self.context }
+    }
+}
+
+impl Verified {
+    fn new(source: Source, payload: Payload, settings: Arc<ClaimsSettings>) -> Self {
+        let client = settings.client_claim.configured(&payload).map(Box::from);
+        Self { source, payload, settings, client }
     }
 }
 
@@ -419,6 +426,16 @@ mod tests {
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1,"azp":"z"}"#);
         assert_eq!((claims.subject(), claims.jwt_id(), claims.client_id()), (None, None, Some("z")));
         assert!(claims.scopes().is_empty() && claims.permissions().is_empty());
+    }
+
+    #[test]
+    fn client_id_is_the_claim_of_the_api() {
+        let settings = ClaimsSettings { client_claim: ClientClaim(Some("cid".into())), ..ClaimsSettings::default() };
+        let client = |json| Claims::for_tests_with(json, settings.clone()).client_id().map(str::to_owned);
+        assert_eq!(client(r#"{"cid":"sho\u0070","client_id":"web"}"#).as_deref(), Some("shop"));
+        for json in [r#"{"client_id":"web","azp":"web"}"#, r#"{"cid":7,"azp":"web"}"#, r#"{"cid":["web"]}"#] {
+            assert_eq!(client(json), None, "{json}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `ClaimsSettings`: the settings of an API on which the meaning of claims depends.
 
+use std::borrow::Cow;
+
 use crate::claims::implied_scopes::ImpliedScopes;
 use crate::claims::lookup;
-use crate::token::{Claim, Payload};
+use crate::token::{Claim, Payload, unquote};
 
 /// The settings of an API on which the meaning of claims depends.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,15 @@ pub(crate) struct ClaimsSettings {
 pub(crate) struct ClientClaim(pub(crate) Option<Box<str>>);
 
 impl ClientClaim {
+    pub(super) fn is_configured(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the client in the claim, if one is configured.
+    pub(super) fn configured<'p>(&self, payload: &'p Payload) -> Option<Cow<'p, str>> {
+        lookup::raw(payload, self.0.as_deref()?).and_then(unquote)
+    }
+
     /// Returns the JSON text of the claim.
     pub(crate) fn raw<'p>(&self, payload: &'p Payload) -> Option<&'p str> {
         match &self.0 {

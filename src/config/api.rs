@@ -229,11 +229,10 @@ impl Api {
     /// Sets the claim with the id of the client, for a server that writes it into another claim: `cid` (Okta), `appid` (version 1
     /// tokens of Entra ID). Default: `client_id`, or `azp` if there is no `client_id`.
     ///
-    /// [`with_client_ids`](Self::with_client_ids), [`Requirement::client_ids`](crate::Requirement::client_ids) and entries of
+    /// [`Claims::client_id`](crate::Claims::client_id) returns this claim. [`with_client_ids`](Self::with_client_ids),
+    /// [`Requirement::client_ids`](crate::Requirement::client_ids) and entries of
     /// [`Revocation::client`](crate::revocation::Revocation::client) compare only this claim. It must be a string: a token
     /// without it does not meet them, also if it has a `client_id`.
-    /// [`Claims::client_id`](crate::Claims::client_id) does not return this claim: read it with
-    /// [`Claims::claim`](crate::Claims::claim).
     #[must_use]
     pub fn with_client_claim(mut self, claim: impl Into<String>) -> Self {
         self.client_claim = Some(claim.into());

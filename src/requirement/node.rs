@@ -56,7 +56,7 @@ impl Node {
             Self::Scope(name) => claims.grants_scope(name),
             Self::Permission(name) => claims.permissions().contains(name),
             Self::ScopeOrPermission(name) => claims.grants_scope(name) || claims.permissions().contains(name),
-            Self::Client(ids) => claims.client().is_some_and(|client| ids.contains(&client)),
+            Self::Client(ids) => claims.client_id().is_some_and(|client| ids.contains(client)),
             Self::OrganizationId(id) => claims.organization().is_some_and(|organization| organization == id),
             Self::OrganizationName(name) => {
                 claims.organization_name().is_some_and(|organization| organization.eq_ignore_ascii_case(name))
