@@ -18,6 +18,7 @@ use std::any::Any;
 use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -162,6 +163,11 @@ impl<C> Claims<C> {
     /// Returns the name of the claim with the id of the client.
     pub(crate) fn client_claim(&self) -> &str {
         self.verified.settings.client_claim.name()
+    }
+
+    /// Returns the leeway of the API.
+    pub(crate) fn leeway(&self) -> Duration {
+        self.verified.settings.leeway
     }
 
     /// Returns the scopes of the token (RFC 8693 §4.2), without those that others [imply](crate::Api::with_implied_scopes).

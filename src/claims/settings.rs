@@ -1,16 +1,30 @@
 //! `ClaimsSettings`: the settings of an API on which the meaning of claims depends.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::claims::implied_scopes::ImpliedScopes;
 use crate::claims::lookup;
+use crate::defaults;
 use crate::token::{Claim, Payload, unquote};
 
 /// The settings of an API on which the meaning of claims depends.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ClaimsSettings {
     pub(crate) implied_scopes: ImpliedScopes,
     pub(crate) client_claim: ClientClaim,
+    /// The tolerated clock skew for the age of an authentication.
+    pub(crate) leeway: Duration,
+}
+
+impl Default for ClaimsSettings {
+    fn default() -> Self {
+        Self {
+            implied_scopes: ImpliedScopes::default(),
+            client_claim: ClientClaim::default(),
+            leeway: defaults::LEEWAY,
+        }
+    }
 }
 
 /// The claim with the id of the client; `None` for `client_id`, or `azp` if there is no `client_id`.

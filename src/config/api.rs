@@ -142,7 +142,8 @@ impl Api {
         self
     }
 
-    /// Sets the tolerated clock skew for `exp`, `nbf` and `iat`. Default: 5 s, which is enough for clocks that NTP
+    /// Sets the tolerated clock skew for `exp`, `nbf` and `iat`, and for `auth_time` where a route limits the
+    /// [age of the authentication](crate::Requirement::max_authentication_age). Default: 5 s, which is enough for clocks that NTP
     /// synchronizes. Maximum: 300 s.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
@@ -479,6 +480,7 @@ impl Api {
         ClaimsSettings {
             implied_scopes: implied_scopes::resolve(&self.implied_scopes, errors),
             client_claim: ClientClaim(self.client_claim.as_deref().map(Box::from)),
+            leeway: self.leeway,
         }
     }
 

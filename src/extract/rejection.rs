@@ -8,7 +8,6 @@ use axum_core::response::{IntoResponse, Response};
 
 use crate::authenticator::Rejected;
 use crate::clock::{Clock as _, SystemClock};
-use crate::defaults;
 use crate::extract::context::HandlerContext;
 use crate::metadata::ProtectedResourceMetadata;
 use crate::rejection::Rejection;
@@ -18,7 +17,10 @@ use crate::response::{ChallengeError, Challenges, EmptyBody, JsonBody, Protocol,
 use crate::validator::{hint_for_error, record_unmet};
 
 /// A [`Rejection`] as a response, for handlers that validate tokens themselves. The response has the same status, challenge and
-/// headers as that of a [`BearerLayer`](crate::BearerLayer).
+/// headers as that of a [`BearerLayer`](crate::BearerLayer) of an API without DPoP and mutual TLS.
+///
+/// For an API with them, respond with [`Authenticator::reject`](crate::authenticator::Authenticator::reject): its challenge names the
+/// schemes and algorithms that the API accepts, and its response has the nonce that a client needs for its next proof.
 ///
 /// ```
 /// use axum::response::IntoResponse;
@@ -125,7 +127,7 @@ impl From<RequirementError> for BearerRejection {
         let claims = error.claims().clone();
         let rejection = match claims.context.as_ref().and_then(|context| context.downcast_ref::<HandlerContext>()) {
             Some(context) => {
-                let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
+                let facts = Facts { claims: &claims, now: SystemClock.now() };
                 let error = error.with_outer_params(context.challenge_params(Some(&facts)));
                 Self::with_context(context, Rejection::from(error))
             }

@@ -22,7 +22,7 @@ pub trait StaticRequirement {
 /// the check.
 ///
 /// The handler must be inside a [`BearerLayer`](crate::BearerLayer). If the token does not meet the requirement, the response
-/// is that of a [`RequireLayer`](crate::RequireLayer) with the system clock and 5 s of leeway.
+/// is that of a [`RequireLayer`](crate::RequireLayer) with the system clock.
 ///
 /// ```
 /// use axum::{Router, routing::delete};

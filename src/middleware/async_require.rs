@@ -13,7 +13,6 @@ use tower_service::Service;
 
 use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Clock as _, SystemClock};
-use crate::defaults;
 use crate::middleware::async_requirement::AsyncRequirement;
 use crate::middleware::future::{Continue, ResponseFuture, take_ready};
 use crate::middleware::responder::Responder;
@@ -136,7 +135,7 @@ where
     match result {
         Ok(()) => Ok(Continue::WithHead(Box::new(request))),
         Err(error) => {
-            let facts = Facts { claims: &registered, now: SystemClock.now(), leeway: defaults::LEEWAY };
+            let facts = Facts { claims: &registered, now: SystemClock.now() };
             Err(Responder::new(&RequestHead::from_parts(&request), &*layer.body).unmet(error, &facts))
         }
     }

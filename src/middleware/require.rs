@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::{Request, Response};
 use tower_layer::Layer;
@@ -11,7 +10,6 @@ use tower_service::Service;
 
 use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
-use crate::defaults;
 use crate::middleware::future::{ResponseFuture, take_ready};
 use crate::middleware::outer_layers::OuterLayers;
 use crate::middleware::responder::Responder;
@@ -52,7 +50,6 @@ pub struct RequireLayer<R = EmptyBody> {
     /// Whether a challenge can express any part of the requirement.
     has_challenge_params: bool,
     clock: Arc<dyn Clock>,
-    leeway: Duration,
     body: Arc<R>,
 }
 
@@ -64,7 +61,6 @@ impl RequireLayer {
             has_challenge_params: requirement.has_challenge_params(),
             requirement: Arc::new(requirement),
             clock: Arc::new(SystemClock),
-            leeway: defaults::LEEWAY,
             body: Arc::new(EmptyBody::default()),
         }
     }
@@ -132,14 +128,6 @@ impl<R> RequireLayer<R> {
         self
     }
 
-    /// Sets the tolerated clock skew for the age of an authentication. The maximum is 300 s; a larger value is reduced to 300
-    /// s. Default: 5 s, enough for clocks that are synchronized by NTP.
-    #[must_use]
-    pub fn with_leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = leeway.min(defaults::MAX_LEEWAY);
-        self
-    }
-
     /// Sends a JSON body in the response to each rejected request. The type of the response body must implement `From<Bytes>`.
     #[must_use]
     pub fn with_json_body(self) -> RequireLayer<JsonBody> {
@@ -163,7 +151,6 @@ impl<R> RequireLayer<R> {
             requirement: self.requirement,
             has_challenge_params: self.has_challenge_params,
             clock: self.clock,
-            leeway: self.leeway,
             body: Arc::new(body),
         }
     }
@@ -178,8 +165,8 @@ impl<R> RequireLayer<R> {
             let params = self.requirement.challenge_params(None);
             return Err(responder().without_claims::<Self, B>(params, "a RequireLayer runs without a BearerLayer"));
         };
-        let facts = Facts { claims, now: self.clock.now(), leeway: self.leeway };
-        let outcome = self.requirement.check(claims, facts.now, facts.leeway);
+        let facts = Facts { claims, now: self.clock.now() };
+        let outcome = self.requirement.check(claims, facts.now);
         outcome.map_err(|unmet| responder().unmet(RequirementError::from_unmet(unmet, claims), &facts))
     }
 }
@@ -198,7 +185,6 @@ impl<R> Clone for RequireLayer<R> {
             requirement: Arc::clone(&self.requirement),
             has_challenge_params: self.has_challenge_params,
             clock: Arc::clone(&self.clock),
-            leeway: self.leeway,
             body: Arc::clone(&self.body),
         }
     }
@@ -208,7 +194,6 @@ impl<R: fmt::Debug> fmt::Debug for RequireLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireLayer")
             .field("requirement", &self.requirement)
-            .field("leeway", &self.leeway)
             .field("body", &self.body)
             .finish_non_exhaustive()
     }

@@ -35,7 +35,6 @@ pub use self::unmet::UnmetRequirement;
 pub use self::value::ClaimValue;
 use crate::claims::Claims;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::defaults;
 
 /// A requirement for verified claims: scopes, permissions, claim values, and the class (`acr`) and time (`auth_time`) of the
 /// user's authentication.
@@ -317,13 +316,14 @@ impl Requirement {
         or_panic(Self::try_any_of(requirements), &[""; 0])
     }
 
-    /// Checks claims at the time `now`. `leeway` is the tolerated clock skew for the age of the authentication.
+    /// Checks claims at the time `now`. The age of the authentication has the leeway of the API
+    /// ([`Api::with_leeway`](crate::Api::with_leeway)).
     ///
     /// # Errors
     ///
     /// Returns [`UnmetRequirement`], which names what is missing.
-    pub fn check<C>(&self, claims: &Claims<C>, now: Timestamp, leeway: Duration) -> Result<(), UnmetRequirement> {
-        let facts = Facts { claims: &claims.registered(), now, leeway };
+    pub fn check<C>(&self, claims: &Claims<C>, now: Timestamp) -> Result<(), UnmetRequirement> {
+        let facts = Facts { claims: &claims.registered(), now };
         // The challenge names everything that the requirement needs, not only the first part that is missing.
         let outcome = self.0.check(&facts);
         outcome.map_err(|unmet| unmet.with_challenge_params(self.challenge_params(Some(&facts)), facts.claims))
@@ -349,8 +349,7 @@ impl Requirement {
 }
 
 impl<C> Claims<C> {
-    /// Checks a requirement in code, with the system clock and 5 s of leeway. For another time or leeway, call
-    /// [`Requirement::check`].
+    /// Checks a requirement in code, with the system clock. For another time, call [`Requirement::check`].
     ///
     /// ```
     /// use tower_bearer::requirement::RequirementError;
@@ -366,7 +365,7 @@ impl<C> Claims<C> {
     /// Returns [`RequirementError`], which names what is missing. With axum, a handler can return it: the response is that of a
     /// [`RequireLayer`](crate::RequireLayer) in front of the handler.
     pub fn require(&self, requirement: &Requirement) -> Result<(), RequirementError> {
-        let outcome = requirement.check(self, SystemClock.now(), defaults::LEEWAY);
+        let outcome = requirement.check(self, SystemClock.now());
         outcome.map_err(|unmet| RequirementError::from_unmet(unmet, self))
     }
 }

@@ -46,7 +46,6 @@ pub(super) enum Parts {
 pub(crate) struct Facts<'f> {
     pub(crate) claims: &'f Claims,
     pub(crate) now: Timestamp,
-    pub(crate) leeway: Duration,
 }
 
 impl Node {
@@ -65,8 +64,8 @@ impl Node {
             Self::Predicate(predicate) => predicate.is_met(claims),
             Self::Acr(values) => claims.acr().is_some_and(|acr| values.contains(acr)),
             Self::AuthenticationAge(age) => claims.auth_time().is_some_and(|at| {
-                at <= facts.now.saturating_add(facts.leeway)
-                    && facts.now < at.saturating_add(*age).saturating_add(facts.leeway)
+                let leeway = claims.leeway();
+                at <= facts.now.saturating_add(leeway) && facts.now < at.saturating_add(*age).saturating_add(leeway)
             }),
             Self::SenderConstrained => claims.is_sender_constrained(),
             Self::All(parts) => return Self::check_all(parts, facts),

@@ -8,7 +8,7 @@ use crate::claims::{ClaimsSettings, ClientClaim};
 const NOW: Timestamp = Timestamp::from_secs(1_000);
 
 fn check(requirement: &Requirement, claims: &str) -> Result<(), UnmetRequirement> {
-    requirement.check(&Claims::for_tests(claims), NOW, Duration::from_secs(5))
+    requirement.check(&Claims::for_tests(claims), NOW)
 }
 
 /// The error for a missing scope, with all scopes that are needed.
@@ -244,7 +244,7 @@ fn a_name_with_slashes_differs_from_a_path() {
 fn client_is_read_from_the_claim_of_the_api() {
     let shop = Requirement::client_ids(["shop"]);
     let settings = ClaimsSettings { client_claim: ClientClaim(Some("cid".into())), ..ClaimsSettings::default() };
-    let check = |claims| shop.check(&Claims::for_tests_with(claims, settings.clone()), NOW, Duration::from_secs(5));
+    let check = |claims| shop.check(&Claims::for_tests_with(claims, settings.clone()), NOW);
     assert_eq!(check(r#"{"cid":"sho\u0070"}"#), Ok(()));
     for claims in [r#"{"client_id":"shop","azp":"shop"}"#, r#"{"cid":"web"}"#, r#"{"cid":["shop"]}"#] {
         assert_eq!(check(claims), missing_claim("cid", ""), "{claims}");
@@ -394,7 +394,7 @@ fn implied_scopes_meet_every_requirement_for_a_scope() {
     let implied_scopes = crate::claims::ImpliedScopes::new([("admin", "read"), ("admin", "write")]);
     let implied = ClaimsSettings { implied_scopes, ..ClaimsSettings::default() };
     let check = |requirement: &Requirement, claims: &str| {
-        requirement.check(&Claims::for_tests_with(claims, implied.clone()), NOW, Duration::from_secs(5))
+        requirement.check(&Claims::for_tests_with(claims, implied.clone()), NOW)
     };
     let read = || Requirement::scope("read");
     let pay = || Requirement::scope("pay");

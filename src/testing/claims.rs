@@ -93,8 +93,9 @@ impl ClaimsBuilder {
     }
 
     /// Gives the claims the meaning that they have for this API: scopes imply others as
-    /// [`with_implied_scopes`](Api::with_implied_scopes) says, and the client is read from the claim of
-    /// [`with_client_claim`](Api::with_client_claim). No other setting of the API matters. Default: no scope implies another.
+    /// [`with_implied_scopes`](Api::with_implied_scopes) says, the client is read from the claim of
+    /// [`with_client_claim`](Api::with_client_claim), and the age of an authentication has the leeway of
+    /// [`with_leeway`](Api::with_leeway). No other setting of the API matters. Default: no scope implies another, and the leeway is 5 s.
     ///
     /// ```
     /// use tower_bearer::{Api, Issuer, Requirement, testing};

@@ -165,7 +165,7 @@ async fn outcome(config: &Config, case: &Case, token: &str) -> Outcome {
     let outcome = outcome.and_then(|claims| match &case.route {
         None => Ok(()),
         Some(route) => Requirement::scope(&route.required_scope)
-            .check(&claims, Timestamp::from_secs(config.now), Duration::ZERO)
+            .check(&claims, Timestamp::from_secs(config.now))
             .map_err(Rejection::Requirement),
     });
     match outcome {

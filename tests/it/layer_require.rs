@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use tower::Layer;
 use tower_bearer::clock::Timestamp;
+use tower_bearer::keys::KeySet;
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{BearerLayer, Rejection, RequireLayer, Requirement};
+use tower_bearer::{Api, BearerLayer, Issuer, Rejection, RequireLayer, Requirement, Validator};
 
-use crate::layer_fixture::{TestBody, bearer_request, request, send, subject_service, text, validator};
+use crate::layer_fixture::{AUDIENCE, TestBody, bearer_request, request, send, subject_service, text, validator};
 use tower_bearer::testing::FakeClock;
 
 async fn send_through(
@@ -110,17 +111,24 @@ async fn missing_bearer_layer_returns_500() {
 async fn old_or_weak_authentication_returns_a_step_up_challenge() {
     let server = TestIssuer::new();
     let credential = BearerLayer::new(validator(&server));
+    let tolerant = |leeway| {
+        let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
+        let api = Api::new(AUDIENCE, issuer).with_leeway(Duration::from_secs(leeway));
+        BearerLayer::new(Validator::new(api).expect("a valid configuration"))
+    };
     let recent = RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(60)));
     let at = |now: i64| recent.clone().with_clock(FakeClock::from_wall(Timestamp::from_secs(now)));
     let token = server.token().claim("auth_time", 1_000).sign();
-    for (require, status) in [
-        (at(1_064), StatusCode::OK),
-        (at(1_065), StatusCode::UNAUTHORIZED),
-        (at(1_065).with_leeway(Duration::from_secs(6)), StatusCode::OK),
-        (at(1_359).with_leeway(Duration::MAX), StatusCode::OK),
-        (at(1_360).with_leeway(Duration::MAX), StatusCode::UNAUTHORIZED),
+    for (credential, require, status) in [
+        (&tolerant(5), at(1_064), StatusCode::OK),
+        (&tolerant(5), at(1_065), StatusCode::UNAUTHORIZED),
+        (&tolerant(6), at(1_065), StatusCode::OK),
+        (&tolerant(0), at(1_059), StatusCode::OK),
+        (&tolerant(0), at(1_060), StatusCode::UNAUTHORIZED),
+        (&tolerant(300), at(1_359), StatusCode::OK),
+        (&tolerant(300), at(1_360), StatusCode::UNAUTHORIZED),
     ] {
-        let response = send_through(&credential, &require, bearer_request(&token)).await;
+        let response = send_through(credential, &require, bearer_request(&token)).await;
         assert_eq!(response.status(), status);
         if status == StatusCode::UNAUTHORIZED {
             let expected = r#"Bearer error="insufficient_user_authentication", max_age="60""#;

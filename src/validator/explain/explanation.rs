@@ -1,7 +1,6 @@
 //! `Explanation`: a readable report on one token.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::claims::Claims;
 use crate::clock::Timestamp;
@@ -23,12 +22,11 @@ pub struct Explanation {
     accepted: Option<Accepted>,
 }
 
-/// The claims of an accepted token, with the time and leeway of the validation.
+/// The claims of an accepted token, with the time of the validation.
 #[derive(Clone, Debug)]
 pub(in crate::validator) struct Accepted {
     pub(in crate::validator) claims: Claims,
     pub(in crate::validator) now: Timestamp,
-    pub(in crate::validator) leeway: Duration,
 }
 
 impl Explanation {
@@ -36,8 +34,7 @@ impl Explanation {
         Self { findings, accepted }
     }
 
-    /// Adds the outcome of the check of `requirement`, with the validator's clock and leeway, as for a route with this
-    /// requirement. If the token is already rejected, the check is skipped.
+    /// Adds the outcome of the check of `requirement`, with the validator's clock, as for a route with this requirement. If the token is already rejected, the check is skipped.
     ///
     /// ```
     /// # use tower_bearer::testing::TestIssuer;
@@ -56,7 +53,7 @@ impl Explanation {
     pub fn with_requirement(mut self, requirement: &Requirement) -> Self {
         let finding = match &self.accepted {
             None => Finding::skipped(REQUIREMENT),
-            Some(Accepted { claims, now, leeway }) => match requirement.check(claims, *now, *leeway) {
+            Some(Accepted { claims, now }) => match requirement.check(claims, *now) {
                 Ok(()) => Finding::passed(REQUIREMENT),
                 Err(unmet) => {
                     let (hint, found) = (hint_for_unmet(&unmet, claims), found(&unmet, claims));

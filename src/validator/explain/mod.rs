@@ -147,7 +147,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if !implied.is_empty() {
             report.findings.push(Finding::passed("implied scopes").with_found(Some(&implied.join(", "))));
         }
-        Some(Accepted { claims, now: self.core.clock.now(), leeway: self.core.rules.leeway })
+        Some(Accepted { claims, now: self.core.clock.now() })
     }
 }
 

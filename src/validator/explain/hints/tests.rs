@@ -613,9 +613,7 @@ async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     }
     for (text, requirement, matching, other) in requirement_cases() {
         let hint = |claims: &Claims| {
-            let unmet = requirement
-                .check(claims, FakeClock::new().now(), Duration::ZERO)
-                .expect_err("the requirement is not met");
+            let unmet = requirement.check(claims, FakeClock::new().now()).expect_err("the requirement is not met");
             hint_for_unmet(&unmet, claims)
         };
         assert_eq!((hint(&matching), hint(&other)), (Some(text), None));
