@@ -109,6 +109,11 @@ impl Sent {
     }
 }
 
+/// Returns a credential that is longer than the default limit of a token.
+fn over_limit() -> String {
+    format!("DPoP {}", "x".repeat(16 * 1024 + 1))
+}
+
 /// The valid request with its token and its proof changed.
 fn sent(
     world: &World,
@@ -292,6 +297,12 @@ const CASES: &[Case] = &[
     only_http(case(17, "tab at the end of the field", A, |w| text(w, |proof| proof + "\t"))),
     case(18, "bytes that are not ASCII", P, |w| valid(w).proofs(&[b"\xe9\xff.\x80.\x81"])),
     case(19, "longer than 4 KiB", P, |w| proof(w, |proof| proof.claim("x", "x".repeat(4_096)))),
+    only_http(case(19, "malformed proof and a token over the limit", P, |w| {
+        valid(w).authorization(&[&over_limit()]).proofs(&[b"x"])
+    })),
+    only_http(case(19, "well-formed proof and a token over the limit", T, |w| {
+        valid(w).authorization(&[&over_limit()])
+    })),
     case(19, "1 MiB", P, |w| text(w, |proof| proof + &"A".repeat(1 << 20))),
     with_api(
         case(22, "required, unbound bearer token", T, |w| token(w, |token| token.without("cnf")).scheme("Bearer")),
@@ -719,6 +730,17 @@ const CASES: &[Case] = &[
     only_http(case(91, "wss on a handshake", A, |w| {
         htu(w, "wss://api.test/me").field("upgrade", "websocket").field("connection", "Upgrade")
     })),
+    only_http(case(91, "wss on a handshake whose fields are lists", A, |w| {
+        let sent = htu(w, "wss://api.test/me").field("upgrade", "h2c, WebSocket");
+        sent.field("connection", "keep-alive").field("connection", "close, upgrade")
+    })),
+    case(91, "wss without the connection option", P, |w| htu(w, "wss://api.test/me").field("upgrade", "websocket")),
+    case(91, "wss with another connection option", P, |w| {
+        htu(w, "wss://api.test/me").field("upgrade", "websocket").field("connection", "close")
+    }),
+    case(91, "wss with another protocol", P, |w| {
+        htu(w, "wss://api.test/me").field("upgrade", "h2c").field("connection", "upgrade")
+    }),
     case(91, "wss on another request", P, |w| htu(w, "wss://api.test/me")),
     case(92, "OPTIONS *", P, |w| {
         proof(w, |proof| proof.claim("htm", "OPTIONS").claim("htu", "https://api.test/"))
