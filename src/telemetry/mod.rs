@@ -347,9 +347,9 @@ pub(crate) fn logs_rejections() -> bool {
     false
 }
 
-/// A request was rejected because of its headers, before any token was parsed.
-pub(crate) fn credential_rejected(kind: &'static str, hint: Option<&'static str>) {
-    rejected(kind, hint, [None; 2], [None; 4], None, None, false);
+/// A request was rejected because of its headers, before any token was parsed. `proof` is the part of its proof that is wrong.
+pub(crate) fn credential_rejected(kind: &'static str, hint: Option<&'static str>, proof: Option<&'static str>) {
+    rejected(kind, hint, [None; 2], [None, proof, None, None], None, None, false);
     #[cfg(feature = "metrics")]
     NO_ISSUER_LABEL.count(kind);
 }

@@ -9,8 +9,12 @@ use crate::telemetry;
 pub(crate) fn record_early(rejection: &Rejection) {
     // The hint is looked up in a table of conditions, so only if the log is enabled.
     let hint = telemetry::logs_rejections().then(|| rejection.hint()).flatten();
-    telemetry::credential_rejected(rejection.kind().name(), hint);
-    if let Rejection::Possession(PossessionError::Proof(_)) = rejection {
+    let proof = match rejection {
+        Rejection::Possession(PossessionError::Proof(error)) => Some(error.name()),
+        _ => None,
+    };
+    telemetry::credential_rejected(rejection.kind().name(), hint, proof);
+    if proof.is_some() {
         telemetry::proof_checked("invalid", None);
     }
 }

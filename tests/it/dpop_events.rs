@@ -101,6 +101,11 @@ fn the_log_says_in_what_a_proof_differs() {
         send(&world, "/me", &|proof| proof.issued_at(at(seconds)), &fields);
     }
     send(&world, "/me", &|proof| proof.claim("htm", "HIDDEN"), r#"proof="htm" signature_checked"#);
+    for (proof, word) in [("x", "form"), ("a.b,c.d", "multiple"), (&*"x".repeat(4_097), "too_long")] {
+        let request = dpop_request(&world.token().sign(), proof);
+        assert_eq!(world.answer(request), Answer::InvalidProof, "{word}");
+        expected.push(format!(r#"kind="proof" proof="{word}" signature_checked=false"#));
+    }
     let lines = log.lines("token rejected");
     assert_eq!(lines.len(), expected.len(), "{lines:?}");
     for (line, fields) in lines.iter().zip(expected) {
