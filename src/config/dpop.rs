@@ -64,7 +64,8 @@ fn replay(dpop: &Dpop, errors: &mut SettingErrors) -> Option<Arc<dyn ReplayStore
     if !(SHORTEST_REPLAY_TIMEOUT..=defaults::MAX_REPLAY_TIMEOUT).contains(&dpop.replay_timeout) {
         errors.push("DPoP replay timeout", SettingErrorKind::ReplayTimeout);
     }
-    match &dpop.replay {
+    let in_memory = ReplayDetection::Memory { max_bytes: defaults::REPLAY_BYTES };
+    match dpop.replay.as_ref().unwrap_or(&in_memory) {
         ReplayDetection::Memory { max_bytes } => {
             if *max_bytes < defaults::MIN_REPLAY_BYTES {
                 errors.push("DPoP replay memory", SettingErrorKind::ReplayMemory);
@@ -77,6 +78,10 @@ fn replay(dpop: &Dpop, errors: &mut SettingErrors) -> Option<Arc<dyn ReplayStore
         }
         ReplayDetection::Store(store) => Some(Arc::clone(store)),
         ReplayDetection::Off => None,
+        ReplayDetection::Contradictory => {
+            errors.push("DPoP replay detection", SettingErrorKind::ReplaySettings);
+            None
+        }
     }
 }
 
@@ -121,6 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn rejects_two_ways_to_detect_replays() {
+        let store = || MemoryReplayStore::for_nonces(1 << 20);
+        for dpop in [
+            Dpop::new(URL).with_replay_store(store()).with_replay_memory(1 << 20),
+            Dpop::new(URL).with_replay_memory(1 << 20).with_replay_store(store()),
+            Dpop::new(URL).dangerous_accept_replayed_proofs().with_replay_memory(1 << 20),
+            Dpop::new(URL).with_replay_store(store()).dangerous_accept_replayed_proofs(),
+            Dpop::new(URL).with_replay_memory(1 << 20).with_replay_store(store()).with_replay_store(store()),
+        ] {
+            assert_eq!(errors(&dpop), [SettingErrorKind::ReplaySettings], "{dpop:?}");
+        }
+        let later = Dpop::new(URL).with_replay_memory(1).with_replay_memory(1 << 20);
+        assert_eq!(errors(&later), []);
+    }
+
+    #[test]
     fn reports_all_errors_at_once() {
         let short = Nonces::shared(Secret::new(vec![7; 31]).expect("a secret"));
         let dpop = Dpop::new("http://api.northwind.com")
@@ -132,7 +153,7 @@ mod tests {
             .with_nonces(short)
             .with_replay_memory(1_000)
             .with_replay_timeout(Duration::ZERO);
-        let too_short = SecretError::TooShort { algorithm: Algorithm::HS256, length: 31, needed: 32 };
+        let too_short = SecretError::TooShortForNonces { length: 31, needed: 32 };
         let expected = [
             SettingErrorKind::PublicUrl(PublicUrlError::PlainHttp),
             SettingErrorKind::DuplicatePublicUrl,

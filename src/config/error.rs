@@ -164,6 +164,8 @@ pub enum SettingErrorKind {
     ProofLeeway,
     /// The memory for used proofs is less than 64 KiB.
     ReplayMemory,
+    /// Two of memory for used proofs, a store for them, and their repeated acceptance are set.
+    ReplaySettings,
     /// The time for which a request waits for the replay store is not between 1 ms and 10 s.
     ReplayTimeout,
     /// A trusted proxy is not an IP address or network.
@@ -172,6 +174,8 @@ pub enum SettingErrorKind {
     UnusedPeerAddress,
     /// The name of a header is malformed (RFC 9110 §5.1).
     HeaderName,
+    /// A header of a trusted proxy is one that clients send for another purpose, such as `Authorization`.
+    ReservedHeader,
     /// Only sender-constrained tokens are accepted, but no proof of possession is configured.
     NoSenderConstraint,
     /// The confirmation of tokens is ignored, and proofs of possession are configured.
@@ -248,10 +252,12 @@ impl fmt::Display for SettingErrorKind {
             | Self::ProofLifetime
             | Self::ProofLeeway
             | Self::ReplayMemory
+            | Self::ReplaySettings
             | Self::ReplayTimeout
             | Self::Network(_)
             | Self::UnusedPeerAddress
             | Self::HeaderName
+            | Self::ReservedHeader
             | Self::NoSenderConstraint
             | Self::IgnoredConfirmation => self.fmt_possession(f),
             Self::Introspection(error) => error.fmt(f),
@@ -299,6 +305,9 @@ impl SettingErrorKind {
             }
             Self::ProofLeeway => write!(f, "is more than {} s", defaults::MAX_PROOF_LEEWAY.as_secs()),
             Self::ReplayMemory => write!(f, "is less than {} bytes", defaults::MIN_REPLAY_BYTES),
+            Self::ReplaySettings => f.write_str(
+                "has two settings; use one of `with_replay_memory`, `with_replay_store` and `dangerous_accept_replayed_proofs`",
+            ),
             Self::ReplayTimeout => {
                 write!(f, "is not between 1 ms and {} s", defaults::MAX_REPLAY_TIMEOUT.as_secs())
             }
@@ -307,6 +316,7 @@ impl SettingErrorKind {
                 "`with_peer_address` has an effect only with `TrustedProxy::from_networks`; remove it, or set the networks",
             ),
             Self::HeaderName => f.write_str("is not the name of a header"),
+            Self::ReservedHeader => f.write_str("contains something else; choose a header that only the proxy sets"),
             Self::NoSenderConstraint => f.write_str(
                 "no request could prove possession; configure `with_dpop` or `with_mutual_tls`, or accept bearer tokens",
             ),

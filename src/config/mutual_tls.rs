@@ -1,8 +1,10 @@
 //! Checks the settings of certificate-bound tokens.
 
 use http::HeaderName;
+use http::header::{AUTHORIZATION, COOKIE, HOST};
 
 use crate::config::error::{SettingErrorKind, SettingErrors};
+use crate::dpop::DPOP;
 use crate::mutual_tls::{CertificateRule, ConfiguredNetwork, MutualTls, MutualTlsRules, Source, Trust, TrustedProxy};
 
 /// Checks all settings and records every error.
@@ -14,6 +16,7 @@ pub(super) fn resolve(mutual_tls: &MutualTls, errors: &mut SettingErrors) -> Opt
             let setting = format!("certificate header {:?}", header.name);
             let name = HeaderName::try_from(&header.name);
             let name = name.map_err(|_| errors.push(&setting, SettingErrorKind::HeaderName)).ok()?;
+            check_reserved(&name, &setting, errors);
             CertificateRule::Header { name, format: header.format, proxy: proxy.clone() }
         }
     };
@@ -28,8 +31,9 @@ fn check_proxy(proxy: &TrustedProxy, errors: &mut SettingErrors) {
         }
         Trust::SecretHeader { name, parsed, secret } => {
             let setting = format!("header {name:?} of the trusted proxy");
-            if parsed.is_none() {
-                errors.push(&setting, SettingErrorKind::HeaderName);
+            match parsed {
+                Some(name) => check_reserved(name, &setting, errors),
+                None => errors.push(&setting, SettingErrorKind::HeaderName),
             }
             if let Err(error) = secret {
                 errors.push(&setting, SettingErrorKind::Secret(*error));
@@ -39,6 +43,12 @@ fn check_proxy(proxy: &TrustedProxy, errors: &mut SettingErrors) {
     }
     if proxy.peer_address.is_some() {
         errors.push("trusted proxies", SettingErrorKind::UnusedPeerAddress);
+    }
+}
+
+fn check_reserved(name: &HeaderName, setting: &str, errors: &mut SettingErrors) {
+    if [AUTHORIZATION, COOKIE, DPOP, HOST].contains(name) {
+        errors.push(setting, SettingErrorKind::ReservedHeader);
     }
 }
 
@@ -107,6 +117,18 @@ mod tests {
         let expected =
             [(setting.clone(), SettingErrorKind::HeaderName), (setting, SettingErrorKind::Secret(SecretError::Empty))];
         assert_eq!(errors(&MutualTls::from_header(CertificateHeader::rfc9440(), secret)), expected);
+    }
+
+    #[test]
+    fn rejects_a_header_that_clients_send() {
+        let networks = || TrustedProxy::from_networks(["127.0.0.1"]);
+        for name in ["Authorization", "dpop", "Cookie", "host"] {
+            let expected = [(format!("certificate header {name:?}"), SettingErrorKind::ReservedHeader)];
+            assert_eq!(errors(&MutualTls::from_header(CertificateHeader::pem(name), networks())), expected);
+            let proxy = TrustedProxy::from_secret_header(name, Secret::from_text("s3cret"));
+            let expected = [(format!("header {name:?} of the trusted proxy"), SettingErrorKind::ReservedHeader)];
+            assert_eq!(errors(&MutualTls::from_header(CertificateHeader::rfc9440(), proxy)), expected);
+        }
     }
 
     #[test]

@@ -89,7 +89,12 @@ impl Nonces {
 impl NonceSecret {
     fn mac(&self) -> Result<Mac, SecretError> {
         match self {
-            Self::Shared(secret) => Mac::new(secret.as_ref().map_err(SecretError::clone)?),
+            Self::Shared(secret) => {
+                Mac::new(secret.as_ref().map_err(SecretError::clone)?).map_err(|error| match error {
+                    SecretError::TooShort { length, needed, .. } => SecretError::TooShortForNonces { length, needed },
+                    error => error,
+                })
+            }
             Self::Random(mac) => mac.as_deref().cloned().ok_or(SecretError::NoEntropy),
         }
     }
@@ -295,7 +300,7 @@ mod tests {
     #[test]
     fn rejects_a_short_secret_and_shows_none() {
         let short = Nonces::shared(Secret::new(vec![7; 31]).expect("a secret"));
-        assert!(matches!(short.resolve("a"), Err(SecretError::TooShort { length: 31, needed: 32, .. })));
+        assert!(matches!(short.resolve("a"), Err(SecretError::TooShortForNonces { length: 31, needed: 32 })));
         assert_eq!(format!("{short:?} {:?}", Nonces::of_this_process()), "Nonces { secrets: 1 } Nonces { secrets: 1 }");
     }
 }

@@ -1,5 +1,6 @@
 //! `Dpop`: the settings of DPoP for an API.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ pub struct Dpop {
     pub(crate) public_urls: Vec<String>,
     pub(crate) policy: ProofPolicy,
     pub(crate) nonces: Option<Nonces>,
-    pub(crate) replay: ReplayDetection,
+    /// `None` for the default, in memory.
+    pub(crate) replay: Option<ReplayDetection>,
     pub(crate) replay_timeout: Duration,
     pub(crate) request_target: Option<RequestTarget>,
 }
@@ -40,9 +42,13 @@ pub struct Dpop {
 /// Whether and where used proofs are recorded.
 #[derive(Clone, Debug)]
 pub(crate) enum ReplayDetection {
-    Memory { max_bytes: usize },
+    Memory {
+        max_bytes: usize,
+    },
     Store(Arc<dyn ReplayStore>),
     Off,
+    /// Two of the others were set.
+    Contradictory,
 }
 
 /// Returns the target of a request as the client sent it.
@@ -67,7 +73,7 @@ impl Dpop {
             public_urls: vec![public_url.into()],
             policy: ProofPolicy::new(),
             nonces: None,
-            replay: ReplayDetection::Memory { max_bytes: defaults::REPLAY_BYTES },
+            replay: None,
             replay_timeout: defaults::REPLAY_TIMEOUT,
             request_target: None,
         }
@@ -121,12 +127,12 @@ impl Dpop {
         self
     }
 
-    /// Records used proofs in `store`. Default: in the memory of the validator, so that each replica of the API accepts a proof once.
+    /// Records used proofs in `store`; this excludes [`with_replay_memory`](Self::with_replay_memory). Default: in the memory of the validator, so that each replica of the API accepts a proof once.
     /// Clones of a validator share its memory, and other validators do not, even if they are built from the same API. To make several
     /// validators in one process accept a proof once, give all of them clones of one `Arc<MemoryReplayStore>`.
     #[must_use]
     pub fn with_replay_store(mut self, store: impl ReplayStore) -> Self {
-        self.replay = ReplayDetection::Store(Arc::new(store));
+        self.set_replay(ReplayDetection::Store(Arc::new(store)));
         self
     }
 
@@ -143,20 +149,28 @@ impl Dpop {
     /// requests are rejected with 503.
     #[must_use]
     pub fn with_replay_memory(mut self, max_bytes: usize) -> Self {
-        self.replay = ReplayDetection::Memory { max_bytes };
+        self.set_replay(ReplayDetection::Memory { max_bytes });
         self
     }
 
     /// Accepts a proof any number of times while it is valid. Use it only for a gateway in front of another resource server that
-    /// detects replays: if the gateway recorded the proof, the resource server behind it, in the same store, would reject it.
+    /// detects replays: if the gateway recorded the proof, the resource server behind it, in the same store, would reject it. This excludes
+    /// the settings of the memory and the store for used proofs.
     ///
     /// # Security
     ///
     /// An attacker who obtains a request can repeat it for the lifetime of its proof.
     #[must_use]
     pub fn dangerous_accept_replayed_proofs(mut self) -> Self {
-        self.replay = ReplayDetection::Off;
+        self.set_replay(ReplayDetection::Off);
         self
+    }
+
+    /// Of two calls of one setter, the later one counts. Two setters contradict each other.
+    fn set_replay(&mut self, replay: ReplayDetection) {
+        let is_same =
+            self.replay.as_ref().is_none_or(|earlier| mem::discriminant(earlier) == mem::discriminant(&replay));
+        self.replay = Some(if is_same { replay } else { ReplayDetection::Contradictory });
     }
 
     /// Sets a function that returns the target of a request as the client sent it, for a layer inside a router that removes a path

@@ -258,6 +258,14 @@ pub enum SecretError {
         /// The required length in bytes.
         needed: usize,
     },
+    /// The secret has fewer bytes than nonces require.
+    #[non_exhaustive]
+    TooShortForNonces {
+        /// The length of the secret in bytes.
+        length: usize,
+        /// The required length in bytes.
+        needed: usize,
+    },
     /// The algorithm is not an HMAC algorithm, or the key to convert is not a shared secret.
     NotSymmetric,
     /// The `kid` is longer than 256 bytes.
@@ -279,6 +287,9 @@ impl fmt::Display for SecretError {
                 "the secret has {length} bytes, and {algorithm} requires {needed}; for an old Auth0 secret of 16 characters \
                  use `dangerous_short_secret`"
             ),
+            Self::TooShortForNonces { length, needed } => {
+                write!(f, "the secret has {length} bytes, and nonces require {needed} random bytes")
+            }
             Self::NotSymmetric => f.write_str("a secret verifies HS256, HS384 and HS512 only"),
             Self::KidTooLong => f.write_str("the kid of the secret is longer than 256 bytes"),
             Self::NoEntropy => f.write_str("the system has no entropy for a random secret"),
