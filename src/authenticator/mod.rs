@@ -132,7 +132,7 @@ impl<C> Authenticator<C> {
 impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     /// Authenticates a request.
     ///
-    /// The future waits in the same cases as that of [`Validator::validate`]. It can be dropped at any time.
+    /// The future waits in the same cases as that of [`Validator::validate_request`]. It can be dropped at any time.
     pub async fn authenticate(&self, request: &RequestHead<'_>) -> Outcome<C> {
         match self.decide(request) {
             RequestDecision::Pending(pending) => {

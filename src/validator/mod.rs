@@ -127,7 +127,7 @@ struct IssuerState {
     /// The rule for the tenants of Entra ID, if the issuer stands for them.
     entra: Option<EntraRule>,
     keys: KeyRing,
-    /// Asks the server of the issuer about tokens.
+    /// Introspects tokens at the server of the issuer.
     introspection: Option<Arc<Client>>,
     /// The key source, if other validators can share it.
     shared_source: Option<SharedSource>,
@@ -185,8 +185,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// The future waits only if the issuer is a tenant that must be looked up, if no keys are usable, if the `kid` is unknown, if the issuer's server must be asked about the token, or,
-    /// at most once a minute, if no key verifies the signature. It can be dropped at any time, for example in `tokio::select!`; a fetch in flight then continues.
+    /// The future waits only if the issuer is a tenant that must be looked up, if no keys are usable, if the `kid` is unknown, if
+    /// the token must be introspected, or, at most once a minute, if no key verifies the signature. It can be dropped at any time,
+    /// for example in `tokio::select!`; a fetch in flight then continues.
     ///
     /// # Errors
     ///
@@ -212,6 +213,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// With DPoP, the scheme of the `Authorization` header says whether the request needs a proof, and the header `DPoP` contains it.
     ///
+    /// The future waits in the same cases as that of [`validate`](Self::validate). With DPoP, it also waits for a
+    /// [replay store](crate::dpop::Dpop::with_replay_store) that does not respond at once, such as Redis.
+    ///
     /// # Errors
     ///
     /// Returns [`Rejection`] for the first check that fails: [`Rejection::Credential`] if the request has two `Authorization` headers,
@@ -228,13 +232,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Returns whether the keys of at least one issuer are usable, and whether the list of [revocations](crate::revocation) is known if
-    /// replicas share it, for a readiness probe. The first call inside a tokio runtime
-    /// starts the fetches of all issuers. No call waits for a fetch.
+    /// processes share it, for a readiness probe. The first call inside a tokio runtime starts the fetches of all issuers. No call
+    /// waits for a fetch.
     ///
     /// With several issuers, one is enough, because an issuer that is unreachable does not affect the tokens of the others. For
     /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable. If two
     /// issuers have the same `iss`, one with public keys and one with a shared secret, the keys of both must be usable. If all issuers
-    /// are [tenants](crate::config::Tenants), which are looked up when a token of one arrives, the validator is always ready.
+    /// are [tenants](crate::config::Tenants), which are looked up when a token of one arrives, no keys are needed to be ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let is_ready = |issuer: usize| self.core.issuers.get(issuer).is_some_and(|issuer| issuer.keys.is_ready());
