@@ -24,6 +24,7 @@
 //! | task | type |
 //! |---|---|
 //! | describe a trusted issuer: `iss`, keys, algorithms | [`Issuer`] |
+//! | look issuers up at run time: realms, pools, customers' identity providers | [`Tenants`](config::Tenants) |
 //! | describe the API: audiences, trusted issuers, rules for claims | [`Api`] |
 //! | validate the tokens of an `Api` | [`Validator`], [`ValidatorBuilder`] |
 //! | protect all routes of a server | [`BearerLayer`] |
@@ -36,7 +37,7 @@
 //! | bind tokens to clients (DPoP, mutual TLS) | [`Dpop`], [`MutualTls`] |
 //! | reject tokens before they expire | [`Revocations`](revocation::Revocations) |
 //! | receive logout tokens of the issuer | [`LogoutReceiver`](signals::LogoutReceiver) |
-//! | accept opaque tokens, or ask the server about revocations | [`Introspection`](introspection::Introspection) |
+//! | accept opaque tokens, or introspect every JWT | [`Introspection`](introspection::Introspection) |
 //! | find out why a token is rejected | [`Rejection`], [`RejectionKind`], [`Validator::explain`] |
 //! | configure refresh, caching and timeouts of the key set | [`RefreshPolicy`](jwks::RefreshPolicy) |
 //! | replace the HTTP client | [`Fetch`](fetch::Fetch) |
@@ -57,7 +58,7 @@
 //!    says about it
 //! 5. [`config`], [`rejection`], [`response`], [`metadata`] and [`Validator`]: the configuration, the reasons for a rejection,
 //!    the response for each, the metadata of the API, and the validator, which runs all checks. [`signals`] receives messages
-//!    of an issuer.
+//!    of an issuer, and `stores` (feature `redis`) has the state that processes share.
 //! 6. [`authenticator`], [`middleware`] and [`extract`]: the decision about a request, the layers and the extractors
 //!
 //! # Features
@@ -69,12 +70,14 @@
 //! | `axum` | yes | extractors for axum |
 //! | `jsonwebtoken-12` | yes | conversions from and to the key types of `jsonwebtoken` 12 |
 //! | `metrics` | no | metrics through the `metrics` facade |
-//! | `redis` | no | a connection to Redis for state that replicas share |
+//! | `redis` | no | a connection to Redis for state that processes share |
 //! | `serde` | no | `Serialize` for [`Algorithm`], [`RejectionKind`] and [`Explanation`]; `Deserialize` for the first two |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
 //!
 //! Features are additive: a feature only adds items. If one crate in a build enables a feature, the other crates that use
 //! `tower-bearer` are not affected.
+//!
+//! The crate needs Rust 1.88 or later and a C compiler: see [platforms](guide::howto#platforms-and-rust-versions).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -23,7 +23,7 @@ pub enum TenantEventKind {
     Replaced,
     /// The resolver no longer returns the issuer, or [`remove`](crate::TenantList::remove) was called.
     Removed,
-    /// Another tenant needed the room. The tenant is looked up again at its next token.
+    /// The tenant was evicted, because another one needed its room. It is looked up again at its next token.
     Displaced,
     /// No request had a token of this tenant for one hour, so its keys are no longer fetched.
     Idle,

@@ -59,7 +59,7 @@ pub(crate) use self::policy::{AddressRule, ResolvedTenant, TenantPolicy};
 ///
 /// Anyone can write any `iss` into a token. Nothing is fetched, and the resolver is not called, for an `iss` that does not match. The
 /// resolver gets nothing else of the token. Its issuer must have exactly this `iss`. The number of tenants is limited, and one whose
-/// keys have verified no token yet does not displace another one. Keys are fetched from [public
+/// keys have verified no token yet never evicts one whose keys have. Keys are fetched from [public
 /// addresses](Self::dangerous_allow_private_addresses) only. The `jwks_uri` in a discovery document must have the host and port of the
 /// issuer, unless [`with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts) lists its host.
 #[derive(Clone)]
@@ -160,9 +160,12 @@ impl Tenants {
     /// Sets the largest number of tenants that are known at a time, from 1 to 100,000. Default: 1,000. A tenant takes about
     /// 9 KB with a key set of one RSA key, and 75 KB more from the first token with an unknown `kid` on, which anyone can send.
     ///
-    /// If another one is added, the tenant that was not used for the longest time is displaced. It is looked up again at its next
-    /// token. In addition, up to an eighth of this number, or those of 6 s but at most 64 if that is more, may be tenants whose
-    /// keys have not verified a token yet; they displace only each other.
+    /// If there are more, the tenant that was not used for the longest time is evicted
+    /// ([`Displaced`](TenantEventKind::Displaced)). It is looked up again at its next token.
+    ///
+    /// The number does not include tenants whose keys have not verified a token yet. There may be an eighth of this number of
+    /// them, but at least `min(64, 6 * n)`, where `n` is the number of
+    /// [`with_new_tenants_per_second`](Self::with_new_tenants_per_second). They evict only each other.
     #[must_use]
     pub fn with_max_tenants(mut self, tenants: usize) -> Self {
         self.max = tenants;
