@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # Configure a fresh glewlwyd (admin/password) with an OIDC plugin + clients. stdlib only.
-import os, json, subprocess, sys, urllib.request, urllib.error, http.cookiejar, ssl
+import os, json, sys, urllib.request, urllib.error, http.cookiejar, ssl
+import keys
 base = sys.argv[1].rstrip('/'); issuer = sys.argv[2] if len(sys.argv) > 2 else base; tls = base.startswith('https')
 ctx = ssl.create_default_context(cafile=os.environ.get('CERTS', 'certs') + '/ca.pem') if tls else None
 cj = http.cookiejar.CookieJar()
@@ -11,12 +12,7 @@ def call(m, p, body=None, ok=(200,)):
         with op.open(r) as f: t = f.read(); return json.loads(t) if t else None
     except urllib.error.HTTPError as e:
         print('ERR', m, p, e.code, e.read()[:800]); raise SystemExit(1)
-def gen(tag=''):
-    a = ['rnbyc', '-j']
-    for g, alg in [('rsa2048', 'RS256'), ('rsa2048', 'PS256'), ('ec256', 'ES256'), ('ec384', 'ES384'), ('ed25519', 'EdDSA')]:
-        a += ['-g', g, '-k', f'{alg.lower()}{tag}', '-a', alg]
-    return json.loads(subprocess.run(a + ['-p', '/dev/null'], check=True, capture_output=True, text=True).stdout.replace('Private keys:', '').strip())
-jw = gen()
+jw = keys.generate([('rsa2048', 'RS256'), ('rsa2048', 'PS256'), ('ec256', 'ES256'), ('ec384', 'ES384'), ('ed25519', 'EdDSA')])
 call('POST', '/auth', {'username': 'admin', 'password': 'password'})
 for s in ('read:orders', 'write:orders', 'admin', 'introspect'):
     call('POST', '/scope', {'name': s, 'display_name': s, 'description': s, 'password_required': False})
