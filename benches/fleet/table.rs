@@ -14,7 +14,7 @@ type Row = (&'static str, &'static str, fn(&Observations) -> String);
 
 pub fn render(days: &[(Policy, Observations)]) -> String {
     let titles = [
-        "Load of the issuer, as the sum over all replicas:",
+        "Load of the issuer, as the sum over all processes:",
         "Valid requests of clients:",
         "Tokens of removed keys, with a rotation:",
         "Flood of random key ids, with a rotation:",

@@ -12,7 +12,7 @@ use crate::keys::{self, Mac, Secret, SecretError};
 /// The secrets from which the nonces of an API are computed.
 ///
 /// A nonce is a MAC over the audience of the API and the number of the current minute. It is accepted in that minute, in the one
-/// before and in the one after. So it is valid for one to two minutes, also if the clocks of replicas differ. It is the same for all
+/// before and in the one after. So it is valid for one to two minutes, also if the clocks of processes differ. It is the same for all
 /// clients, and may be in several proofs; each proof is still accepted only once.
 ///
 /// ```
@@ -35,14 +35,14 @@ enum NonceSecret {
 }
 
 impl Nonces {
-    /// Computes nonces from a secret that all replicas of the API share, of at least 32 bytes.
+    /// Computes nonces from a secret that all processes of the API share, of at least 32 bytes.
     #[must_use]
     pub fn shared(secret: impl Into<Result<Secret, SecretError>>) -> Self {
         Self(vec![NonceSecret::Shared(secret.into())])
     }
 
-    /// Computes nonces from a random secret, which this value and its clones have. Use it only for an API with one replica: another
-    /// replica has another secret, so it rejects the nonce with 401 `use_dpop_nonce`, and the client must repeat its request with the
+    /// Computes nonces from a random secret, which this value and its clones have. Use it only for an API with one process: another
+    /// process has another secret, so it rejects the nonce with 401 `use_dpop_nonce`, and the client must repeat its request with the
     /// new nonce.
     #[must_use]
     pub fn of_this_process() -> Self {
@@ -50,7 +50,7 @@ impl Nonces {
     }
 
     /// Adds an earlier secret, whose nonces are still accepted. New nonces are computed from the first secret. Use it to rotate
-    /// secrets: first add the new secret as a previous one in all replicas, then exchange both, and after two minutes remove the old
+    /// secrets: first add the new secret as a previous one in all processes, then exchange both, and after two minutes remove the old
     /// one.
     #[must_use]
     pub fn with_previous(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
@@ -166,7 +166,7 @@ pub(super) struct UsedNonce {
 pub(crate) enum NonceAge {
     Previous,
     Current,
-    /// The clock of the replica that computed it is ahead.
+    /// The clock of the process that computed it is ahead.
     Next,
 }
 

@@ -11,7 +11,7 @@
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
 //! | [opaque] | opaque tokens and revocations: ask the authorization server (introspection) |
-//! | [dpop] | bind tokens to clients: DPoP, nonces, replicas; mutual TLS, certificates from proxies |
+//! | [dpop] | bind tokens to clients: DPoP, nonces, several processes; mutual TLS, certificates from proxies |
 //! | [tenants] | many tenants: Entra ID, Auth0's custom domains, patterns of `iss` values, realms and pools |
 //! | [revocation] | reject tokens and sessions before they expire |
 //! | [answers] | responses and errors: what a client gets, and where the reason is |

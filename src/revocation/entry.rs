@@ -96,8 +96,8 @@ impl Revocation {
     /// A token without `iat` is rejected, because nothing says when it was issued. Has no effect on [`jwt_id`](Self::jwt_id) and
     /// [`session`](Self::session).
     ///
-    /// Default: now by the clock of this process, and the leeway of the API, because the clock of the issuer may be ahead. Set
-    /// the time if it comes from the issuer itself. A time in the future counts as at most five minutes from now.
+    /// Default: now by the clock of this process, plus the leeway of the API, at least 5 s, because the clock of the issuer may be ahead.
+    /// Set the time if it comes from the issuer itself. A time in the future counts as at most five minutes from now.
     #[must_use]
     pub fn with_issued_before(mut self, time: Timestamp) -> Self {
         self.issued_before = Some(time);

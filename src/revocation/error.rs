@@ -32,7 +32,7 @@ impl fmt::Display for RevokeError {
         match self {
             Self::Full { max_entries } => write!(f, "the list of revocations is full: it has {max_entries} entries"),
             Self::SubjectClaims => f.write_str("the revocations name too many claims of subjects, or too long ones"),
-            Self::NotAppended { .. } => f.write_str("other replicas do not know of the revocation yet"),
+            Self::NotAppended { .. } => f.write_str("other processes do not know of the revocation yet"),
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn time_in_future() {
 
 /// An entry of the log concerns tokens that are issued in the future: the clock of this process is slow, or the entry is wrong.
 pub(crate) fn entry_from_future() {
-    event!(warn, "an entry of the log has a time in the future; compare the clocks of the replicas");
+    event!(warn, "an entry of the log has a time in the future; compare the clocks of the processes");
 }
 
 /// The log was read to its end for the first time, or for the first time after a stop.
@@ -99,7 +99,7 @@ pub(crate) fn appended(class: Option<&'static str>, pending: usize) {
             error,
             class,
             pending,
-            "could not append to the log of revocations; other replicas do not know the entries yet"
+            "could not append to the log of revocations; other processes do not know the entries yet"
         );
     }
     log_call("append", class.unwrap_or("ok"));

@@ -32,7 +32,7 @@ fn count(outcome: &'static str) {
     metrics::counter!("redis_total", "outcome" => outcome).increment(1);
 }
 
-/// Redis does not say whether a proof was used, and each replica uses its own memory. The caller limits the rate.
+/// Redis does not say whether a proof was used, and each process uses its own memory. The caller limits the rate.
 pub(crate) fn replay_detection_is_local(reason: &'static str) {
-    event!(warn, reason, "the replay store failed; each replica detects replays alone");
+    event!(warn, reason, "the replay store failed; each process detects replays alone");
 }

@@ -178,7 +178,7 @@ impl Tenants {
     /// A tenant that returns after an idle hour is not counted, nor is one whose settings change. Ten times as many idle tenants may
     /// return in one second.
     ///
-    /// Each tenant that is added causes requests to a server that the token names. A process that starts under load adds its tenants at
+    /// Each tenant that is added causes requests to its server. A process that starts under load adds its tenants at
     /// this rate: with 1,000 tenants and the default, the last one waits for 100 s.
     #[must_use]
     pub fn with_new_tenants_per_second(mut self, tenants: u32) -> Self {

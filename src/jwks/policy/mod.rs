@@ -197,10 +197,10 @@ impl RefreshPolicy {
     }
 
     /// Sets the maximum percentage by which intervals and cool-downs are shortened at random. Default: 10 percent, so that
-    /// replicas that start together, or receive the same unknown `kid`s, do not fetch at the same time. Maximum: 50 percent.
+    /// processes that start together, or receive the same unknown `kid`s, do not fetch at the same time. Maximum: 50 percent.
     ///
     /// With any percentage above zero, the first refresh of a source starts at a random time: not before the [shortest refresh
-    /// interval](Self::with_min_refresh_interval), and not after the time of an ordinary refresh. So replicas that start
+    /// interval](Self::with_min_refresh_interval), and not after the time of an ordinary refresh. So processes that start
     /// together do not share their first refresh either.
     #[must_use]
     pub fn with_jitter_percent(mut self, percent: u8) -> Self {
