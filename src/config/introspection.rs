@@ -84,7 +84,7 @@ fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut
         (!settings.authentication.is_valid(), Error::Credentials),
         (signed && settings.authentication.client_id().is_none(), Error::NoClientId),
         (signed && keys != IssuerKeyKind::Public, Error::NoKeys),
-        (settings.every_token == EveryToken::Asked && keys == IssuerKeyKind::None, Error::EveryTokenWithoutKeys),
+        (settings.every_token == EveryToken::Asked && keys == IssuerKeyKind::None, Error::EveryJwtWithoutKeys),
         (!settings.prefix.as_ref().is_none_or(is_token_text), Error::Prefix),
         (settings.ttl > defaults::INTROSPECTION_MAX_TTL, Error::Ttl),
         (settings.negative_ttl > defaults::INTROSPECTION_MAX_NEGATIVE_TTL, Error::NegativeTtl),
@@ -94,11 +94,11 @@ fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut
         (!answer_caps.contains(&settings.max_answer_bytes), Error::MaxAnswerBytes),
         (
             settings.unasked == Unasked::Accepted && settings.every_token == EveryToken::OpaqueOnly,
-            Error::UnaskedWithoutEveryToken,
+            Error::FailOpenWithoutEveryJwt,
         ),
         (
             settings.claims_from == ClaimsFrom::Answer && settings.every_token == EveryToken::OpaqueOnly,
-            Error::ClaimsWithoutEveryToken,
+            Error::ClaimsWithoutEveryJwt,
         ),
     ] {
         if is_wrong {

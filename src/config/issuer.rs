@@ -173,7 +173,7 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::None).with_introspection(introspection)
     }
 
-    /// Asks the server of this issuer about opaque tokens and, [if so configured](Introspection::of_every_token), about every token. JWTs
+    /// Asks the server of this issuer about opaque tokens and, [if so configured](Introspection::with_every_jwt), about every token. JWTs
     /// are verified as before: a JWT that is rejected is never introspected. Default: opaque tokens are rejected.
     #[must_use]
     pub fn with_introspection(mut self, introspection: Introspection) -> Self {

@@ -282,8 +282,8 @@ pub enum IntrospectionSettingError {
     NoKeys,
     /// The issuer has algorithms, but no keys.
     AlgorithmsWithoutKeys,
-    /// The server is to be asked about every token, but the issuer has no keys, so it has opaque tokens only.
-    EveryTokenWithoutKeys,
+    /// [`with_every_jwt`](super::Introspection::with_every_jwt) is set, but the issuer has no keys, so it has opaque tokens only.
+    EveryJwtWithoutKeys,
     /// The prefix of tokens is empty, or has characters that no token has.
     Prefix,
     /// Several issuers have introspection, so each needs a prefix by which its opaque tokens are recognized.
@@ -302,10 +302,10 @@ pub enum IntrospectionSettingError {
     MaxCalls,
     /// The size of an answer is not between 1 KiB and 1 MiB.
     MaxAnswerBytes,
-    /// Tokens are to be accepted without an answer, but the server is not asked about signed tokens.
-    UnaskedWithoutEveryToken,
-    /// The claims are to be those of the answer, but the server is not asked about signed tokens.
-    ClaimsWithoutEveryToken,
+    /// [`dangerous_fail_open`](super::Introspection::dangerous_fail_open) is set, but JWTs are not introspected.
+    FailOpenWithoutEveryJwt,
+    /// The claims are to be those of the answer, but JWTs are not introspected.
+    ClaimsWithoutEveryJwt,
 }
 
 impl fmt::Display for IntrospectionSettingError {
@@ -316,8 +316,8 @@ impl fmt::Display for IntrospectionSettingError {
             Self::NoClientId => "needs the client id for signed answers; set it with `with_client_id`",
             Self::NoKeys => "needs the issuer's public keys for signed answers; use an issuer with keys",
             Self::AlgorithmsWithoutKeys => "are listed, but the issuer has no keys",
-            Self::EveryTokenWithoutKeys => {
-                "is set for every token, but the issuer has no keys to verify any; remove `of_every_token`"
+            Self::EveryJwtWithoutKeys => {
+                "includes JWTs, but the issuer has no keys to verify any; remove `with_every_jwt`"
             }
             Self::Prefix => "has a token prefix that is empty or that no token has",
             Self::NoPrefix => "needs `with_token_prefix`, because several issuers have introspection",
@@ -328,8 +328,8 @@ impl fmt::Display for IntrospectionSettingError {
             Self::Timeout => "has a timeout that is not between 100 ms and 10 s",
             Self::MaxCalls => "has a number of calls that is not between 2 and 10,000",
             Self::MaxAnswerBytes => "has an answer size that is not between 1 KiB and 1 MiB",
-            Self::ClaimsWithoutEveryToken => "takes claims from answers, which has no effect without `of_every_token`",
-            Self::UnaskedWithoutEveryToken => "accepts unasked tokens, which has no effect without `of_every_token`",
+            Self::ClaimsWithoutEveryJwt => "takes claims from answers, which has no effect without `with_every_jwt`",
+            Self::FailOpenWithoutEveryJwt => "fails open, which has no effect without `with_every_jwt`",
         })
     }
 }

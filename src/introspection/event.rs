@@ -46,7 +46,7 @@ pub enum StoppedCalls {
     /// The calls about all tokens.
     All,
     /// The calls about tokens that anyone can make up: the server has not called them active before, and, with
-    /// [`of_every_token`](crate::introspection::Introspection::of_every_token), they have no valid signature. The server limits the rate
+    /// [`with_every_jwt`](crate::introspection::Introspection::with_every_jwt), they have no valid signature. The server limits the rate
     /// of calls, and a flood of such tokens may be the reason. Calls about other tokens go on.
     UnknownTokens,
 }

@@ -1,8 +1,8 @@
 //! Token introspection: asks the authorization server about a token (RFC 7662), with signed answers (RFC 9701).
 //!
 //! [`Introspection`] is the setting of an [`Issuer`](crate::Issuer). It makes opaque tokens usable, which contain
-//! nothing that this crate could verify. With [`every_token`](Introspection::of_every_token), the server is also asked
-//! about JWTs, so that a revocation takes effect before the token expires.
+//! nothing that this crate could verify. With [`with_every_jwt`](Introspection::with_every_jwt), JWTs are introspected as
+//! well, so that a revocation takes effect before the token expires.
 //!
 //! Each validator has one client per issuer. All requests with one token share one call. A positive answer is stored in
 //! the token cache of the validator; the claims in it are checked by the same rules as those of a JWT. Anything that is

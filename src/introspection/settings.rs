@@ -21,7 +21,7 @@ use crate::introspection::event::IntrospectionEvent;
 ///
 /// // The server is also asked about each JWT, so that a revocation takes effect within ten seconds.
 /// let introspection = Introspection::at("https://id.example.com/introspect", authentication.clone())
-///     .of_every_token()
+///     .with_every_jwt()
 ///     .with_ttl(Duration::from_secs(10));
 /// let strict = Issuer::oidc("https://id.example.com").with_introspection(introspection);
 ///
@@ -149,18 +149,18 @@ impl Introspection {
     /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti` or `exp` differs is
     /// rejected. `aud` and `exp` may be missing in the answer.
     #[must_use]
-    pub fn of_every_token(mut self) -> Self {
+    pub fn with_every_jwt(mut self) -> Self {
         self.every_token = EveryToken::Asked;
         self
     }
 
     /// Hands on the claims of the answer instead of those of the JWT, for example because the server shortens the scope in
-    /// the answer. Only with [`of_every_token`](Self::of_every_token). Default: the claims of the JWT.
+    /// the answer. Only with [`with_every_jwt`](Self::with_every_jwt). Default: the claims of the JWT.
     ///
     /// Registered claims that the answer lacks, such as `exp` or `aud`, are those of the JWT, except for `scope`, `scp` and
     /// `permissions`. The result passes the same checks as the JWT. There are no calls in the background: at the end of the ttl, the next
     /// request waits for a newer answer. With
-    /// [`dangerous_accept_unasked`](Self::dangerous_accept_unasked), the claims are those of the JWT if there is no answer.
+    /// [`dangerous_fail_open`](Self::dangerous_fail_open), the claims are those of the JWT if there is no answer.
     #[must_use]
     pub fn with_claims_from_introspection(mut self) -> Self {
         self.claims_from = ClaimsFrom::Answer;
@@ -238,14 +238,14 @@ impl Introspection {
     }
 
     /// Accepts a JWT because of its signature while the server does not respond, unless the last answer about it was
-    /// negative or was refused by this API, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`of_every_token`](Self::of_every_token). Default: without an answer, requests get 503.
+    /// negative or was refused by this API, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`with_every_jwt`](Self::with_every_jwt). Default: without an answer, requests get 503.
     ///
     /// # Security
     ///
     /// During an outage of the server, revoked tokens are accepted until they expire. The last 16,384 negative answers
     /// about JWTs are remembered for a day.
     #[must_use]
-    pub fn dangerous_accept_unasked(mut self) -> Self {
+    pub fn dangerous_fail_open(mut self) -> Self {
         self.unasked = Unasked::Accepted;
         self
     }

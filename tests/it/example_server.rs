@@ -528,7 +528,7 @@ fn reads_introspection() {
         (format!("{endpoint}, auth = \"jwt\""), format!("{table}.auth: is not \"basic\" or \"post\"")),
         (
             format!("{endpoint}, claims_from_introspection = true"),
-            format!("issuer \"https://id.test\" introspection: {}", IntrospectionSettingError::ClaimsWithoutEveryToken),
+            format!("issuer \"https://id.test\" introspection: {}", IntrospectionSettingError::ClaimsWithoutEveryJwt),
         ),
         (
             format!("{endpoint}, ttl = \"10m\""),

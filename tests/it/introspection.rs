@@ -337,9 +337,9 @@ fn reports_every_wrong_setting_at_once() {
         (vec![opaque(introspection().with_max_calls(1))], &[Error::MaxCalls]),
         (vec![opaque(introspection().with_max_answer_bytes(0))], &[Error::MaxAnswerBytes]),
         (vec![opaque(introspection().with_signed_answers())], &[Error::NoKeys]),
-        (vec![opaque(introspection().of_every_token())], &[Error::EveryTokenWithoutKeys]),
-        (vec![opaque(introspection().dangerous_accept_unasked())], &[Error::UnaskedWithoutEveryToken]),
-        (vec![opaque(introspection().with_claims_from_introspection())], &[Error::ClaimsWithoutEveryToken]),
+        (vec![opaque(introspection().with_every_jwt())], &[Error::EveryJwtWithoutKeys]),
+        (vec![opaque(introspection().dangerous_fail_open())], &[Error::FailOpenWithoutEveryJwt]),
+        (vec![opaque(introspection().with_claims_from_introspection())], &[Error::ClaimsWithoutEveryJwt]),
         (vec![opaque(introspection().with_token_prefix(""))], &[Error::Prefix]),
         (vec![opaque(Introspection::at(ENDPOINT, ClientAuthentication::basic("", "")))], &[Error::Credentials]),
         (vec![opaque(introspection()), other(introspection())], &[Error::NoPrefix, Error::NoPrefix]),
@@ -491,7 +491,7 @@ async fn reports_events_to_the_hook() {
 
     let server = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone());
     scripted.always(&json!({ "active": true, "sub": "mallory" }));
-    let settings = introspection().of_every_token().with_event_hook(hook);
+    let settings = introspection().with_every_jwt().with_event_hook(hook);
     let issuer = Issuer::static_keys(ISSUER, KeySet::from_jwks(server.jwks())).with_introspection(settings);
     let validator = scripted.validator_of(Api::new(AUDIENCE, issuer));
     for number in 0..2 {

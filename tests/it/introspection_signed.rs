@@ -167,7 +167,7 @@ async fn finds_the_endpoint_in_the_discovery_document() {
 /// Returns a validator that asks about every token, and a token.
 fn asking(scripted: &Scripted, settings: Introspection) -> (Validator, TestIssuer) {
     let server = server(scripted);
-    (scripted.validator_of(Api::new(AUDIENCE, trusted(&server, settings.of_every_token()))), server)
+    (scripted.validator_of(Api::new(AUDIENCE, trusted(&server, settings.with_every_jwt()))), server)
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn an_outage_rejects_genuine_tokens_with_503_and_forged_ones_with_401() {
 #[tokio::test]
 async fn accepts_tokens_without_an_answer_only_in_an_outage_and_if_configured() {
     let scripted = Scripted::new();
-    let (validator, server) = asking(&scripted, introspection().dangerous_accept_unasked());
+    let (validator, server) = asking(&scripted, introspection().dangerous_fail_open());
     let token = server.token().sign();
     scripted.always_reply(Reply::error(FetchError::Connect));
     assert_eq!(result(&validator, &token).await, Ok(()));
@@ -298,7 +298,7 @@ async fn asks_about_tokens_with_a_shared_secret_and_checks_the_secret_on_each_hi
     let scripted = Scripted::answering(&json!({ "active": true }));
     let server = server(&scripted).with_algorithms([Algorithm::HS256]);
     let secrets = SecretSource::new(Secret::from_text(server.secret()).expect("a secret"));
-    let issuer = Issuer::secret_source(ISSUER, &secrets).with_introspection(introspection().of_every_token());
+    let issuer = Issuer::secret_source(ISSUER, &secrets).with_introspection(introspection().with_every_jwt());
     let validator = scripted.validator_of(Api::new(AUDIENCE, issuer));
     let token = server.token().sign();
     for _ in 0..2 {
@@ -345,7 +345,7 @@ async fn checks_a_signed_token_again_after_the_wait() {
         let scripted = Scripted::new();
         scripted.always_reply(reply(&json!({ "active": true })).with_delay(2 * SECOND));
         let server = server(&scripted);
-        let builder = Validator::builder(Api::new(AUDIENCE, trusted(&server, introspection().of_every_token())));
+        let builder = Validator::builder(Api::new(AUDIENCE, trusted(&server, introspection().with_every_jwt())));
         let builder = builder.with_fetch(scripted.network.clone()).with_clock(scripted.clock.clone());
         let validator = builder.with_revocations(revocations).build().expect("a valid configuration");
         let token = token(server.token().claim("jti", "j")).sign();
@@ -373,7 +373,7 @@ async fn checks_a_signed_token_again_after_the_wait() {
 #[tokio::test]
 async fn a_revoked_token_stays_rejected_in_an_outage() {
     let scripted = Scripted::answering(&inactive());
-    let (validator, server) = asking(&scripted, introspection().dangerous_accept_unasked());
+    let (validator, server) = asking(&scripted, introspection().dangerous_fail_open());
     let (revoked, other, evicted) =
         (server.token().claim("jti", "1").sign(), server.token().sign(), server.token().claim("jti", "2").sign());
     assert_eq!(result(&validator, &revoked).await, Err(INACTIVE));
@@ -393,7 +393,7 @@ async fn a_revoked_token_stays_rejected_in_an_outage() {
 #[tokio::test]
 async fn a_token_that_the_answer_contradicts_stays_rejected_in_an_outage() {
     let scripted = Scripted::answering(&json!({ "active": true, "sub": "mallory" }));
-    let (validator, server) = asking(&scripted, introspection().dangerous_accept_unasked());
+    let (validator, server) = asking(&scripted, introspection().dangerous_fail_open());
     let token = server.token().sign();
     let contradicted = IntrospectionRejection::Contradicted { claim: "sub" };
     assert_eq!(result(&validator, &token).await, Err(Rejection::Introspection(contradicted)));

@@ -153,7 +153,7 @@ async fn a_request_that_waited_is_checked_again() {
     let answer = active(serde_json::json!({ "sub": "ann", "iss": null, "exp": null, "iat": null }));
     network.always(ENDPOINT, reply(&answer).with_delay(Duration::from_secs(1)));
     let list = Revocations::builder().with_clock(clock.clone()).in_memory().expect("settings in range");
-    let asked = introspection().of_every_token().dangerous_allow_missing_expiry();
+    let asked = introspection().with_every_jwt().dangerous_allow_missing_expiry();
     let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
         .with_algorithms([Algorithm::ES256])
         .with_introspection(asked);

@@ -34,7 +34,7 @@ pub(super) fn introspection(mut section: Section) -> IntrospectionSettings {
     type Set = fn(Introspection) -> Introspection;
     let switches: [(bool, Set); 5] = [
         (is_signed, Introspection::with_signed_answers),
-        (every_token, Introspection::of_every_token),
+        (every_token, Introspection::with_every_jwt),
         (section.take("claims_from_introspection").unwrap_or(false), Introspection::with_claims_from_introspection),
         (section.take("allow_missing_audience").unwrap_or(false), Introspection::dangerous_allow_missing_audience),
         (section.take("allow_missing_expiry").unwrap_or(false), Introspection::dangerous_allow_missing_expiry),
