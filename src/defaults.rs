@@ -311,14 +311,14 @@ pub(crate) const BREAKER_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest pause between two probes while the server does not answer.
 pub(crate) const BREAKER_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Most unknown tokens that are asked about after one pause while it is not known what probes show: enough that a flood of bad tokens
+/// Most unknown tokens that are introspected after one pause while it is not known what probes show: enough that a flood of bad tokens
 /// does not use up all attempts, and few enough that a server with a wrong secret is not flooded.
 pub(crate) const BREAKER_ATTEMPTS: usize = 4;
 
 /// Most tokens that leave the attempts after a pause to others, because their own have failed.
 pub(crate) const BREAKER_FAILED_TOKENS: usize = 16;
 
-/// How long after a rate limit unknown tokens are asked about one at a time, so that a flood of them does not cause the next limit at
+/// How long after a rate limit unknown tokens are introspected one at a time, so that a flood of them does not cause the next limit at
 /// once.
 pub(crate) const RATE_LIMIT_RECOVERY: Duration = Duration::from_secs(60);
 

@@ -5,7 +5,7 @@ use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::introspection::{
-    AnswerForm, ClaimsFrom, EndpointSetting, EveryToken, Introspection, IntrospectionSettingError, Location, Unasked,
+    AnswerForm, ClaimsFrom, EndpointSetting, IntrospectedTokens, Introspection, IntrospectionSettingError, Location, FailureMode,
 };
 use crate::jwks::Discovery;
 
@@ -84,7 +84,7 @@ fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut
         (!settings.authentication.is_valid(), Error::Credentials),
         (signed && settings.authentication.client_id().is_none(), Error::NoClientId),
         (signed && keys != IssuerKeyKind::Public, Error::NoKeys),
-        (settings.every_token == EveryToken::Asked && keys == IssuerKeyKind::None, Error::EveryJwtWithoutKeys),
+        (settings.introspected_tokens == IntrospectedTokens::OpaqueAndJwt && keys == IssuerKeyKind::None, Error::EveryJwtWithoutKeys),
         (!settings.prefix.as_ref().is_none_or(is_token_text), Error::Prefix),
         (settings.ttl > defaults::INTROSPECTION_MAX_TTL, Error::Ttl),
         (settings.negative_ttl > defaults::INTROSPECTION_MAX_NEGATIVE_TTL, Error::NegativeTtl),
@@ -93,11 +93,11 @@ fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut
         (!(2..=defaults::INTROSPECTION_LIMIT_OF_CALLS).contains(&settings.max_calls), Error::MaxCalls),
         (!answer_caps.contains(&settings.max_answer_bytes), Error::MaxAnswerBytes),
         (
-            settings.unasked == Unasked::Accepted && settings.every_token == EveryToken::OpaqueOnly,
+            settings.failure_mode == FailureMode::FailOpen && settings.introspected_tokens == IntrospectedTokens::OpaqueOnly,
             Error::FailOpenWithoutEveryJwt,
         ),
         (
-            settings.claims_from == ClaimsFrom::Answer && settings.every_token == EveryToken::OpaqueOnly,
+            settings.claims_from == ClaimsFrom::Answer && settings.introspected_tokens == IntrospectedTokens::OpaqueOnly,
             Error::ClaimsWithoutEveryJwt,
         ),
     ] {

@@ -166,14 +166,14 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
-    /// Creates an issuer without keys, all of whose tokens are opaque: its server is asked about each of them. `issuer` is the `iss` of the
-    /// claims. A JWT of this issuer is rejected, and the server is not asked about it.
+    /// Creates an issuer without keys, all of whose tokens are opaque: each of them is introspected. `issuer` is the `iss` of the
+    /// claims. A JWT of this issuer is rejected and is not introspected.
     #[must_use]
     pub fn opaque(issuer: impl Into<String>, introspection: Introspection) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::None).with_introspection(introspection)
     }
 
-    /// Asks the server of this issuer about opaque tokens and, [if so configured](Introspection::with_every_jwt), about every token. JWTs
+    /// Introspects opaque tokens of this issuer and, [if so configured](Introspection::with_every_jwt), its JWTs. JWTs
     /// are verified as before: a JWT that is rejected is never introspected. Default: opaque tokens are rejected.
     #[must_use]
     pub fn with_introspection(mut self, introspection: Introspection) -> Self {

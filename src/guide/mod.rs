@@ -10,7 +10,7 @@
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
-//! | [opaque] | opaque tokens and revocations: ask the authorization server (introspection) |
+//! | [opaque] | opaque tokens and revocations: token introspection |
 //! | [dpop] | bind tokens to clients: DPoP, nonces, several processes; mutual TLS, certificates from proxies |
 //! | [tenants] | many tenants: Entra ID, Auth0's custom domains, patterns of `iss` values, realms and pools |
 //! | [revocation] | reject tokens and sessions before they expire |

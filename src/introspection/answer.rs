@@ -27,8 +27,8 @@ pub(crate) enum Answer {
 pub(crate) struct ActiveAnswer {
     pub(crate) claims: Claims,
     /// The time at which the call began: the server may have decided at any time after it.
-    pub(crate) asked_at: Monotonic,
-    pub(crate) asked_at_wall: Timestamp,
+    pub(crate) call_started_at: Monotonic,
+    pub(crate) call_started_at_wall: Timestamp,
     /// What proved the answer, besides TLS.
     pub(crate) signature: Option<AnswerSignature>,
 }
@@ -37,8 +37,8 @@ impl ActiveAnswer {
     /// Returns the time since the call began, by the clock on which it is longer: the monotonic one may stop while the
     /// machine is suspended.
     pub(crate) fn age(&self, now: Moment) -> Duration {
-        let age = now.monotonic.saturating_since(self.asked_at);
-        age.max(now.wall.saturating_since(self.asked_at_wall))
+        let age = now.monotonic.saturating_since(self.call_started_at);
+        age.max(now.wall.saturating_since(self.call_started_at_wall))
     }
 }
 

@@ -7,8 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-/// How this API authenticates to the introspection endpoint. The server must know who asks (RFC 7662 §2.1), so this is
-/// a required argument.
+/// How this API authenticates to the introspection endpoint. The endpoint must require authentication (RFC 7662 §2.1), so
+/// this is a required argument.
 ///
 /// `Debug` shows no credentials.
 #[derive(Clone)]

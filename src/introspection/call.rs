@@ -13,7 +13,7 @@ use crate::introspection::error::Unavailable;
 use crate::keys::TokenFingerprint;
 use crate::single_flight;
 
-/// What is known about a token before the server is asked. A token that anyone can make up waits behind all others.
+/// What is known about a token before it is introspected. A token that any client can make up waits behind all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
     Unknown,
@@ -130,7 +130,7 @@ impl Call {
         pin!(self.promotion.notified()).enable()
     }
 
-    /// Records that the server is asked now. Only the first time counts.
+    /// Records that the call is sent now. Only the first time counts.
     pub(super) fn record_sent(&self, now: Monotonic) {
         self.sent_at.get_or_init(|| now);
     }
@@ -142,7 +142,7 @@ impl Waiter {
         self.result.result().await
     }
 
-    /// Returns the time at which the server was asked.
+    /// Returns the time at which the call was sent.
     pub(super) fn sent_at(&self) -> Option<Monotonic> {
         self.call.sent_at.get().copied()
     }

@@ -1,4 +1,4 @@
-//! `Client`: asks one server about tokens, for one validator.
+//! `Client`: introspects tokens at one server, for one validator.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -55,12 +55,12 @@ impl Client {
         let (memory, settings) = (&self.shared.memory, self.settings());
         let now = Moment::now(&*self.shared.parts().clock);
         let negative_ttl = settings.negative_ttl.min(settings.ttl);
-        let is_fresh = |asked_at| now.monotonic.saturating_since(asked_at) < negative_ttl;
+        let is_fresh = |call_started_at| now.monotonic.saturating_since(call_started_at) < negative_ttl;
         if memory.inactive_since(fingerprint).is_some_and(is_fresh) {
             return Some(Answer::Inactive);
         }
         let refused = memory.refused(fingerprint).filter(|answer| answer.age(now) < settings.ttl)?;
-        memory.is_current(fingerprint, refused.asked_at).then_some(Answer::Active(refused))
+        memory.is_current(fingerprint, refused.call_started_at).then_some(Answer::Active(refused))
     }
 
     /// Returns whether a signed token must not be accepted without an answer: the last one about it was negative or
@@ -70,9 +70,9 @@ impl Client {
         self.fingerprint(token).is_none_or(|fingerprint| self.shared.memory.may_be_revoked(&fingerprint, now))
     }
 
-    /// Asks the server about a token, or waits for the call about it that is in flight. The future can be dropped at
+    /// Introspects a token, or waits for the call about it that is in flight. The future can be dropped at
     /// any time; a call that was sent continues.
-    pub(crate) async fn ask(&self, token: &[u8], priority: Priority) -> CallResult {
+    pub(crate) async fn introspect(&self, token: &[u8], priority: Priority) -> CallResult {
         if Handle::try_current().is_err() {
             return Err(IntrospectionError::NoRuntime.into());
         }
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// Returns why a request has waited in vain for an answer.
+    /// Returns why a request has received no answer within its timeout.
     fn late(
         &self,
         (fingerprint, priority): (&TokenFingerprint, Priority),
@@ -102,14 +102,14 @@ impl Client {
             Some(sent_at) if had_time(sent_at) => IntrospectionError::Timeout,
             // The call was in the queue for long.
             Some(_) => IntrospectionError::Overloaded,
-            // The server was not asked.
+            // The call was not sent.
             None => self.shared.breaker().cause(fingerprint, priority).unwrap_or(IntrospectionError::Overloaded),
         }
     }
 
     /// Returns whether an error of a call means that the server is down. A 5xx does only if all calls are stopped, and
     /// the server has answered a probe before: it may respond with a 5xx to each token that is revoked or unknown. A
-    /// request that could not ask counts like one without a response if the server does not respond to others.
+    /// request whose call was not sent counts like one without a response if the server does not respond to others.
     pub(crate) fn is_down(&self, cause: IntrospectionError) -> bool {
         match cause {
             IntrospectionError::Overloaded => self.shared.breaker().is_outage(),
@@ -137,8 +137,8 @@ impl Client {
         true
     }
 
-    /// Remembers a positive answer about a token that this API refuses, so that the server is not asked again for each
-    /// request.
+    /// Remembers a positive answer about a token that this API refuses, so that requests with it cause no
+    /// further calls.
     pub(crate) fn record_refused(&self, token: &[u8], answer: &SharedAnswer, priority: Priority) {
         self.if_current(token, answer, |fingerprint| {
             self.shared.memory.record_refused(fingerprint, Arc::clone(answer));
@@ -165,17 +165,17 @@ impl Client {
         let fingerprint = self.fingerprint(token)?;
         let _lock = self.shared.calls.lock();
         // A function that is not called is dropped as a parameter, which is after the lock.
-        if self.shared.memory.is_current(&fingerprint, answer.asked_at) { Some(record(fingerprint)) } else { None }
+        if self.shared.memory.is_current(&fingerprint, answer.call_started_at) { Some(record(fingerprint)) } else { None }
     }
 
     /// Returns whether no later event ends the use of an answer.
     pub(crate) fn is_current(&self, token: &[u8], answer: &ActiveAnswer) -> bool {
-        self.fingerprint(token).is_some_and(|fingerprint| self.shared.memory.is_current(&fingerprint, answer.asked_at))
+        self.fingerprint(token).is_some_and(|fingerprint| self.shared.memory.is_current(&fingerprint, answer.call_started_at))
     }
 
-    /// Forgets everything about one token: later requests do not use an answer to a call that began before. Calls about
+    /// Removes everything that is known about one token: later requests do not use an answer to a call that began before. Calls about
     /// other tokens are not affected.
-    pub(crate) fn forget(&self, token: &[u8]) {
+    pub(crate) fn record_eviction(&self, token: &[u8]) {
         let Some(fingerprint) = self.fingerprint(token) else { return };
         {
             let mut calls = self.shared.calls.lock();

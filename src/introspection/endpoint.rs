@@ -42,8 +42,8 @@ impl EndpointClient {
         Self { parts, locator: Locator::new(location, policy) }
     }
 
-    /// Asks about a token until `deadline`.
-    pub(super) async fn ask(
+    /// Introspects a token. Ends at `deadline`.
+    pub(super) async fn introspect(
         &self,
         token: &[u8],
         deadline: Monotonic,

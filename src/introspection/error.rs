@@ -97,7 +97,7 @@ pub enum IntrospectionError {
     Panic,
     /// The tokio runtime in which the call ran was shut down.
     Interrupted,
-    /// No tokio runtime is running, so the server cannot be asked.
+    /// No tokio runtime is running, so no call can be sent.
     NoRuntime,
     /// The system has no entropy, so tokens cannot be told apart safely.
     NoEntropy,

@@ -52,7 +52,7 @@ pub enum StoppedCalls {
 }
 
 impl IntrospectionEvent {
-    /// Returns the name of the issuer whose server was asked.
+    /// Returns the name of the issuer whose server introspects the tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer

@@ -28,7 +28,7 @@ pub(super) struct Memory {
     /// eviction removes from it.
     revoked: Cache<TokenFingerprint, ()>,
     /// The times of the calls about known tokens whose answers were positive, if earlier answers are used in an outage. The
-    /// requests that wait for an answer judge it, so without one it is not known whether this API accepts it.
+    /// requests that wait for an answer check it, so without one it is not known whether this API accepts it.
     active: Cache<TokenFingerprint, Monotonic>,
     evicted: Mutex<Evictions>,
 }
@@ -74,10 +74,10 @@ impl Memory {
         self.refused.get(token)
     }
 
-    pub(super) fn record_inactive(&self, token: TokenFingerprint, asked_at: Monotonic) {
+    pub(super) fn record_inactive(&self, token: TokenFingerprint, call_started_at: Monotonic) {
         self.refused.invalidate(&token);
         // After an eviction, two calls about one token may be in flight.
-        let last = self.inactive.get(&token).map_or(asked_at, |at| at.max(asked_at));
+        let last = self.inactive.get(&token).map_or(call_started_at, |at| at.max(call_started_at));
         self.inactive.insert(token, last);
     }
 
@@ -86,15 +86,15 @@ impl Memory {
         self.revoked.insert(token, ());
     }
 
-    pub(super) fn record_active(&self, token: &TokenFingerprint, asked_at: Monotonic) {
-        if self.inactive.get(token).is_some_and(|at| at <= asked_at) {
+    pub(super) fn record_active(&self, token: &TokenFingerprint, call_started_at: Monotonic) {
+        if self.inactive.get(token).is_some_and(|at| at <= call_started_at) {
             self.inactive.invalidate(token);
         }
     }
 
-    /// Records that no answer about a token from before `asked_at` is used any more.
-    pub(super) fn record_superseded(&self, token: TokenFingerprint, asked_at: Monotonic) {
-        self.active.insert(token, asked_at);
+    /// Records that no answer about a token from before `call_started_at` is used any more.
+    pub(super) fn record_superseded(&self, token: TokenFingerprint, call_started_at: Monotonic) {
+        self.active.insert(token, call_started_at);
     }
 
     /// Records that this API accepts the answer about a token.
@@ -119,20 +119,20 @@ impl Memory {
         self.evicted().record(token, now);
     }
 
-    /// Returns whether an answer to a call that began at `asked_at` still counts: the token was not evicted since, and
-    /// no later call had a negative answer, one that this API refuses, or one that no request has judged.
-    pub(super) fn is_current(&self, token: &TokenFingerprint, asked_at: Monotonic) -> bool {
-        let is_before = |at: Option<Monotonic>| at.is_none_or(|at| at < asked_at);
+    /// Returns whether an answer to a call that began at `call_started_at` still counts: the token was not evicted since, and
+    /// no later call had a negative answer, one that this API refuses, or one that no request has checked.
+    pub(super) fn is_current(&self, token: &TokenFingerprint, call_started_at: Monotonic) -> bool {
+        let is_before = |at: Option<Monotonic>| at.is_none_or(|at| at < call_started_at);
         let is_superseded = || {
-            let later = self.refused.get(token).map(|refused| refused.asked_at).max(self.active.get(token));
-            later.is_some_and(|later| later > asked_at)
+            let later = self.refused.get(token).map(|refused| refused.call_started_at).max(self.active.get(token));
+            later.is_some_and(|later| later > call_started_at)
         };
-        is_before(self.inactive.get(token)) && !self.is_evicted_since(token, asked_at) && !is_superseded()
+        is_before(self.inactive.get(token)) && !self.is_evicted_since(token, call_started_at) && !is_superseded()
     }
 
-    /// Returns whether a token was evicted after a call that began at `asked_at`.
-    pub(super) fn is_evicted_since(&self, token: &TokenFingerprint, asked_at: Monotonic) -> bool {
-        self.evicted().last(token).is_some_and(|at| at >= asked_at)
+    /// Returns whether a token was evicted after a call that began at `call_started_at`.
+    pub(super) fn is_evicted_since(&self, token: &TokenFingerprint, call_started_at: Monotonic) -> bool {
+        self.evicted().last(token).is_some_and(|at| at >= call_started_at)
     }
 
     fn evicted(&self) -> MutexGuard<'_, Evictions> {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn evictions_are_forgotten_when_no_call_from_before_can_be_in_flight() {
+    fn evictions_are_removed_when_no_call_from_before_can_be_in_flight() {
         let fingerprinter = Fingerprinter::new().expect("entropy");
         let token = |number: usize| fingerprinter.fingerprint(number.to_string().as_bytes()).expect("a fingerprint");
         let memory = Memory::new();
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// The request that would have judged the later one may be gone.
+    /// The request that would have checked the later one may have ended.
     #[test]
     fn an_earlier_positive_answer_does_not_count_after_a_later_one() {
         let token = Fingerprinter::new().expect("entropy").fingerprint(b"token").expect("a fingerprint");

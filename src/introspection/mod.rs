@@ -1,4 +1,4 @@
-//! Token introspection: asks the authorization server about a token (RFC 7662), with signed answers (RFC 9701).
+//! Token introspection at the authorization server (RFC 7662), with signed answers (RFC 9701).
 //!
 //! [`Introspection`] is the setting of an [`Issuer`](crate::Issuer). It makes opaque tokens usable, which contain
 //! nothing that this crate could verify. With [`with_every_jwt`](Introspection::with_every_jwt), JWTs are introspected as
@@ -42,5 +42,5 @@ pub use self::event::{IntrospectionEvent, IntrospectionEventKind, StoppedCalls};
 pub(crate) use self::location::Location;
 pub(crate) use self::merge::with_claims_of_answer;
 pub use self::settings::Introspection;
-pub(crate) use self::settings::{AnswerForm, ClaimsFrom, EndpointSetting, EveryToken, Unasked};
+pub(crate) use self::settings::{AnswerForm, ClaimsFrom, EndpointSetting, IntrospectedTokens, FailureMode};
 pub(crate) use self::shared::EvictToken;

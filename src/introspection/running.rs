@@ -1,4 +1,4 @@
-//! `Running` and `Probing`: the tasks that ask the server.
+//! `Running` and `Probing`: the tasks that send introspection requests.
 
 use std::collections::HashMap;
 use std::mem;
@@ -22,7 +22,7 @@ pub(super) struct Running {
     priority: Priority,
     /// Whether calls are stopped, and the result of this one decides whether they resume. `false` after it is recorded.
     is_attempt: bool,
-    /// The turn of this call, if unknown tokens are asked about one at a time.
+    /// The turn of this call, if unknown tokens are introspected one at a time.
     turn: Option<Slot>,
 }
 
@@ -39,7 +39,7 @@ impl Running {
         Self { shared: Arc::clone(shared), call, token, priority, is_attempt: false, turn: None }
     }
 
-    /// Asks about the token as soon as a slot is free and calls are not stopped. Ends earlier if no request waits for
+    /// Introspects the token as soon as a slot is free and calls are not stopped. Ends earlier if no request waits for
     /// the result any more.
     pub(super) async fn run(mut self, token: Box<[u8]>) {
         let call = Arc::clone(&self.call);
@@ -56,7 +56,7 @@ impl Running {
         }
     }
 
-    /// Asks about the token now. Calls `on_active` with a positive answer before the waiting requests get it.
+    /// Introspects the token now. Calls `on_active` with a positive answer before the waiting requests get it.
     pub(super) async fn send(mut self, _slot: Slot, token: &[u8], on_active: Option<ActiveHook>) {
         let started_at = self.shared.now();
         self.call.record_sent(started_at);
@@ -156,7 +156,7 @@ impl Running {
     }
 
     /// Remembers the answer and removes the call, both at once. Returns whether the token is inactive. The answer to a
-    /// call that was sent before the token was forgotten is not remembered.
+    /// call that was sent before the token was evicted is not remembered.
     fn remember(&self, result: &CallResult, started_at: Monotonic) -> bool {
         let memory = &self.shared.memory;
         let mut calls = self.shared.calls.lock();
@@ -173,7 +173,7 @@ impl Running {
             Ok(Answer::Active(answer)) => {
                 memory.record_active(&self.token, started_at);
                 if self.priority != Priority::Unknown && !self.shared.settings().grace.is_zero() {
-                    memory.record_superseded(self.token, answer.asked_at);
+                    memory.record_superseded(self.token, answer.call_started_at);
                 }
                 false
             }
@@ -222,12 +222,12 @@ fn start_probe(shared: &Arc<Shared>, probe: Probe) {
 /// A probe in flight.
 struct Probing {
     shared: Arc<Shared>,
-    /// Whether the server was asked to the end.
+    /// Whether the call has ended.
     is_ended: bool,
 }
 
 impl Probing {
-    /// Asks about a random text, which is no token. Any answer shows that the server works and accepts our credentials.
+    /// Introspects a random text, which is no token. Any answer shows that the server works and accepts our credentials.
     /// The text has the prefix of the server's tokens, by which a proxy may route them.
     async fn run(mut self) {
         let _slot = self.shared.calls.slot(Priority::Known).await;

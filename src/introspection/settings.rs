@@ -8,7 +8,7 @@ use crate::event_hook::EventHook;
 use crate::introspection::authentication::ClientAuthentication;
 use crate::introspection::event::IntrospectionEvent;
 
-/// Asks an authorization server about tokens (RFC 7662). It is a setting of an [`Issuer`](crate::Issuer).
+/// The settings of token introspection (RFC 7662) at one authorization server. A setting of an [`Issuer`](crate::Issuer).
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::introspection::event::IntrospectionEvent;
 /// let authentication = ClientAuthentication::basic("orders-api", "secret");
 /// let both = Issuer::oidc("https://id.example.com").with_introspection(Introspection::discovered(authentication.clone()));
 ///
-/// // The server is also asked about each JWT, so that a revocation takes effect within ten seconds.
+/// // JWTs are introspected as well, so that a revocation takes effect within ten seconds.
 /// let introspection = Introspection::at("https://id.example.com/introspect", authentication.clone())
 ///     .with_every_jwt()
 ///     .with_ttl(Duration::from_secs(10));
@@ -42,12 +42,12 @@ pub struct Introspection {
     pub(crate) endpoint: EndpointSetting,
     pub(crate) authentication: ClientAuthentication,
     pub(crate) prefix: Option<String>,
-    pub(crate) every_token: EveryToken,
+    pub(crate) introspected_tokens: IntrospectedTokens,
     pub(crate) form: AnswerForm,
     pub(crate) ttl: Duration,
     pub(crate) negative_ttl: Duration,
     pub(crate) grace: Duration,
-    pub(crate) unasked: Unasked,
+    pub(crate) failure_mode: FailureMode,
     pub(crate) claims_from: ClaimsFrom,
     pub(super) event_hook: Option<EventHook<IntrospectionEvent>>,
     pub(crate) missing_audience: MissingAudience,
@@ -64,11 +64,11 @@ pub(crate) enum EndpointSetting {
     Discovered,
 }
 
-/// Whether the server is also asked about signed tokens.
+/// Which tokens are introspected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EveryToken {
+pub(crate) enum IntrospectedTokens {
     OpaqueOnly,
-    Asked,
+    OpaqueAndJwt,
 }
 
 /// The form of the answers that are accepted.
@@ -80,12 +80,12 @@ pub(crate) enum AnswerForm {
 
 /// How a signed token is treated if the server does not respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unasked {
-    Rejected,
-    Accepted,
+pub(crate) enum FailureMode {
+    FailClosed,
+    FailOpen,
 }
 
-/// Which claims of a signed token are handed on if the server was asked about it.
+/// Which claims of an introspected JWT are handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimsFrom {
     Token,
@@ -93,14 +93,14 @@ pub(crate) enum ClaimsFrom {
 }
 
 impl Introspection {
-    /// Asks the endpoint with this URL: https, or http on loopback.
+    /// Introspects at the endpoint with this URL: https, or http on loopback.
     #[must_use]
     pub fn at(endpoint: impl Into<String>, authentication: ClientAuthentication) -> Self {
         Self::new(EndpointSetting::At(endpoint.into()), authentication)
     }
 
-    /// Asks the `introspection_endpoint` of the issuer's discovery document (RFC 8414 §2), which is found and checked
-    /// like the `jwks_uri` of [`Issuer::oidc`](crate::Issuer::oidc). The document is read before the first call and
+    /// Introspects at the `introspection_endpoint` of the issuer's discovery document (RFC 8414 §2), which is found and
+    /// checked like the `jwks_uri` of [`Issuer::oidc`](crate::Issuer::oidc). The document is read before the first call and
     /// then once a day.
     ///
     /// # Security
@@ -118,12 +118,12 @@ impl Introspection {
             endpoint,
             authentication,
             prefix: None,
-            every_token: EveryToken::OpaqueOnly,
+            introspected_tokens: IntrospectedTokens::OpaqueOnly,
             form: AnswerForm::Plain,
             ttl: defaults::INTROSPECTION_TTL,
             negative_ttl: defaults::INTROSPECTION_NEGATIVE_TTL,
             grace: Duration::ZERO,
-            unasked: Unasked::Rejected,
+            failure_mode: FailureMode::FailClosed,
             claims_from: ClaimsFrom::Token,
             event_hook: None,
             missing_audience: MissingAudience::Rejected,
@@ -143,14 +143,14 @@ impl Introspection {
         self
     }
 
-    /// Asks the server also about each JWT of the issuer, as soon as its signature and claims are valid, so that a
-    /// revoked token is rejected within the [ttl](Self::with_ttl). Default: only about opaque tokens.
+    /// Introspects each JWT of the issuer as well, after its signature and claims are checked, so that a revoked token is
+    /// rejected within the [ttl](Self::with_ttl). Default: only opaque tokens are introspected.
     ///
     /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti` or `exp` differs is
     /// rejected. `aud` and `exp` may be missing in the answer.
     #[must_use]
     pub fn with_every_jwt(mut self) -> Self {
-        self.every_token = EveryToken::Asked;
+        self.introspected_tokens = IntrospectedTokens::OpaqueAndJwt;
         self
     }
 
@@ -203,8 +203,8 @@ impl Introspection {
     }
 
     /// Sets how long a positive answer is used, at most until the token expires. Default: 30 s, since a revoked token
-    /// is accepted for this time. Maximum: 300 s. With zero, the server is asked for each request, and concurrent
-    /// requests with one token share a call.
+    /// is accepted for this time. Maximum: 300 s. With zero, each request causes a call, and concurrent
+    /// requests with one token share one.
     ///
     /// In the last fifth of this time, a request starts a call in the background, so that tokens in constant use never
     /// wait. Cache headers of the server are not used: all servers send `no-store`.
@@ -238,7 +238,7 @@ impl Introspection {
     }
 
     /// Accepts a JWT because of its signature while the server does not respond, unless the last answer about it was
-    /// negative or was refused by this API, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`with_every_jwt`](Self::with_every_jwt). Default: without an answer, requests get 503.
+    /// negative or was rejected by this API, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`with_every_jwt`](Self::with_every_jwt). Default: without an answer, requests get 503.
     ///
     /// # Security
     ///
@@ -246,7 +246,7 @@ impl Introspection {
     /// about JWTs are remembered for a day.
     #[must_use]
     pub fn dangerous_fail_open(mut self) -> Self {
-        self.unasked = Unasked::Accepted;
+        self.failure_mode = FailureMode::FailOpen;
         self
     }
 

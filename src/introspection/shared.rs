@@ -16,7 +16,7 @@ use crate::introspection::error::IntrospectionError;
 use crate::introspection::event::{self, IntrospectionEventKind, StoppedCalls};
 use crate::introspection::location::Location;
 use crate::introspection::memory::Memory;
-use crate::introspection::settings::{Introspection, Unasked};
+use crate::introspection::settings::{Introspection, FailureMode};
 use crate::jwks::{Jitter, RefreshPolicy, Rng};
 use crate::keys::TokenFingerprint;
 use crate::telemetry::introspection as events;
@@ -54,7 +54,7 @@ impl Shared {
         // What an outage allows must not rest on probes that show nothing. Without a ttl, no token is known, so that
         // only the knowledge about probes keeps bad tokens from stopping calls.
         let compares_early =
-            !settings.grace.is_zero() || settings.unasked == Unasked::Accepted || settings.ttl.is_zero();
+            !settings.grace.is_zero() || settings.failure_mode == FailureMode::FailOpen || settings.ttl.is_zero();
         Self {
             calls: Calls::new(settings.max_calls),
             breaker: Mutex::new(Breaker::new(compares_early)),
@@ -115,18 +115,18 @@ impl Shared {
     pub(super) async fn call(&self, token: &[u8]) -> CallResult {
         let clock = &self.parts().clock;
         let started = clock.monotonic();
-        let (asked_at, asked_at_wall) = (started, clock.now());
+        let (call_started_at, call_started_at_wall) = (started, clock.now());
         let in_flight = events::InFlight::start(self.label());
         let deadline = started.saturating_add(self.settings().timeout);
-        let called = catch_panic(within(self.endpoint.ask(token, deadline), clock.sleep_until(deadline))).await;
+        let called = catch_panic(within(self.endpoint.introspect(token, deadline), clock.sleep_until(deadline))).await;
         let called = called.unwrap_or(Some(Err(IntrospectionError::Panic.into())));
         let result = called.unwrap_or(Err(IntrospectionError::Timeout.into())).map(|parsed| match parsed {
             (Parsed::Inactive, _) => Answer::Inactive,
             (Parsed::Active(payload), signature) => {
-                let valid_until = asked_at_wall.saturating_add(self.settings().ttl);
+                let valid_until = call_started_at_wall.saturating_add(self.settings().ttl);
                 let settings = Arc::clone(&self.parts().claims_settings);
                 let claims = Claims::introspected(*payload, Arc::clone(&self.name), valid_until, settings);
-                Answer::Active(Arc::new(ActiveAnswer { claims, asked_at, asked_at_wall, signature }))
+                Answer::Active(Arc::new(ActiveAnswer { claims, call_started_at, call_started_at_wall, signature }))
             }
         });
         let outcome = match &result {
@@ -158,7 +158,7 @@ impl Shared {
     /// Records that the answer about a token was negative or is refused by this API, if tokens of this kind are accepted without an
     /// answer.
     pub(super) fn record_revoked(&self, token: TokenFingerprint, priority: Priority) {
-        if priority == Priority::Genuine && self.settings().unasked == Unasked::Accepted {
+        if priority == Priority::Genuine && self.settings().failure_mode == FailureMode::FailOpen {
             self.memory.record_revoked(token);
         }
     }

@@ -32,7 +32,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.header_cache.insert(token, verified.token.header());
         self.core.record_proof(route);
         match self.check_verified(token, verified, route, context) {
-            Ok(checked) => match self.core.asked_about_every_token(&checked.route) {
+            Ok(checked) => match self.core.issuer_introspecting_jwts(&checked.route) {
                 Some(issuer) => self.decide_by_answer(token, context, PendingAnswer::signed(issuer, checked)),
                 None => self.accept_signed(token, checked),
             },

@@ -180,8 +180,8 @@ impl ValidatorBuilder {
     /// about 1.5 times the limit; lists of short values take more.
     ///
     /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of the
-    /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric or the server of the issuer was asked about the
-    /// token (introspection). An entry expires at `exp`, at the end of
+    /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric or the token was
+    /// [introspected](crate::introspection). An entry expires at `exp`, at the end of
     /// [`Api::with_max_token_age`](crate::Api::with_max_token_age) if it is set, and after at most five minutes. With
     /// [`Introspection::with_revocation_grace`](crate::introspection::Introspection::with_revocation_grace), it expires only after the
     /// ttl of the answer and the grace period, if they are longer; after the ttl, it is used only while the server is down.

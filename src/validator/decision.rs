@@ -37,7 +37,7 @@ pub(crate) enum Pending<C> {
     Tenant(Box<PendingTenant>),
     /// The token's key is not available.
     Key(PendingKey),
-    /// The server must be asked about the token.
+    /// The token must be introspected.
     Answer(Box<PendingAnswer<C>>),
     /// The replay store does not respond at once.
     Record(Box<PendingRecord<C>>),
@@ -53,7 +53,7 @@ pub(super) struct Checked<C> {
 
 /// A request that needs an answer about its token.
 pub(crate) struct PendingAnswer<C> {
-    /// The index of the issuer whose server is asked.
+    /// The index of the issuer whose server introspects the token.
     pub(super) issuer: usize,
     /// The checked token; `None` for an opaque one.
     pub(super) signed: Option<Checked<C>>,

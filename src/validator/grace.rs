@@ -1,16 +1,16 @@
-//! What is accepted while the server that is asked about tokens is down.
+//! What is accepted while the introspection endpoint is down.
 
 use std::sync::Arc;
 
 use crate::clock::Moment;
-use crate::introspection::{ActiveAnswer, Client, Unasked, Unavailable};
+use crate::introspection::{ActiveAnswer, Client, FailureMode, Unavailable};
 use crate::validator::Validator;
 
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Returns whether a signed token is accepted without an answer.
-    pub(super) fn accepts_unasked(&self, issuer: usize, token: &[u8], unavailable: Unavailable) -> bool {
+    pub(super) fn accepts_without_answer(&self, issuer: usize, token: &[u8], unavailable: Unavailable) -> bool {
         self.core.client(issuer).is_some_and(|client| {
-            client.settings().unasked == Unasked::Accepted
+            client.settings().failure_mode == FailureMode::FailOpen
                 && client.is_down(unavailable.cause)
                 && !client.may_be_revoked(token)
         })

@@ -6,7 +6,7 @@ use crate::claims::{CheckInput, CheckedSource, Claims, ProvenConfirmation};
 use crate::clock::{Moment, Timestamp};
 use crate::defaults;
 use crate::introspection::{
-    ActiveAnswer, Answer, ClaimsFrom, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority,
+    ActiveAnswer, Answer, ClaimsFrom, Client, IntrospectedTokens, IntrospectionError, IntrospectionRejection, Priority,
     Unavailable,
 };
 use crate::rejection::{IssuerError, Rejection};
@@ -14,7 +14,7 @@ use crate::request::credential::Credential;
 use crate::request::{BearerToken, Host};
 use crate::telemetry::Validation;
 use crate::token::{self, Payload, TokenError};
-use crate::validator::asked::AskedToken;
+use crate::validator::introspected_jwt::IntrospectedJwt;
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, Pending, PendingAnswer};
 use crate::validator::possession::BoundToken;
@@ -40,8 +40,8 @@ pub(super) struct ReadAnswer<'r, C> {
 }
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Forgets everything that is stored about a token: the next request with it is validated anew, and its server is
-    /// asked again if it has introspection. Call it when the application knows that a token was revoked. A call that is
+    /// Removes everything that is stored about a token: the next request with it is validated completely, and introspects
+    /// the token again if its issuer has introspection. Call it when the application knows that a token was revoked. A call that is
     /// in flight continues for the requests that wait for it, and its answer is not stored.
     ///
     /// This does not revoke the token. It has no effect on other tokens, and none on other processes.
@@ -54,7 +54,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub fn evict_token(&self, token: &str) {
         for issuer in &self.core.issuers {
             if let Some(client) = &issuer.introspection {
-                client.forget(token.as_bytes());
+                client.record_eviction(token.as_bytes());
             }
         }
         if let Some(token_cache) = &self.token_cache {
@@ -62,7 +62,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Decides with an answer that is remembered, or returns that the server must be asked.
+    /// Decides with an answer that is remembered, or returns that the token must be introspected.
     pub(super) fn decide_by_answer(
         &self,
         token: &[u8],
@@ -96,7 +96,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         decision
     }
 
-    /// Asks the server. If it does not respond, returns the last positive answer within the grace period. A token that
+    /// Introspects the token. If the server does not respond, returns the last positive answer within the grace period. A token that
     /// is signed, or that the server has called active before, does not wait behind random ones.
     pub(super) async fn answer(&self, issuer: usize, token: &[u8], is_signed: bool) -> Result<Obtained, Unavailable> {
         let Some(client) = self.core.client(issuer) else {
@@ -107,7 +107,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             (false, Some(())) => Priority::Known,
             (false, None) => Priority::Unknown,
         };
-        match client.ask(token, priority).await {
+        match client.introspect(token, priority).await {
             Ok(answer) => Ok(Obtained { answer, is_new: true }),
             Err(unavailable) if client.is_down(unavailable.cause) => {
                 let graced = self.graced_answer(token, client);
@@ -117,7 +117,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Returns the answer that a request with this token would use without asking the server.
+    /// Returns the answer that a request with this token would use without a call.
     pub(super) fn stored_answer(&self, issuer: usize, token: &[u8], host: Option<&Host>) -> Option<Obtained> {
         let stored = self.read_answer_entry(token, |entry, server| {
             let route = self.core.route(entry.route())?;
@@ -158,8 +158,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let PendingAnswer { issuer, signed } = pending;
         let Obtained { answer, is_new } = match (obtained, signed.is_some()) {
             (Ok(obtained), _) => obtained,
-            (Err(unavailable), true) if self.accepts_unasked(issuer, token, unavailable) => {
-                // Not stored: the next request asks again.
+            (Err(unavailable), true) if self.accepts_without_answer(issuer, token, unavailable) => {
+                // Not stored: the next request introspects the token again.
                 let unstored =
                     signed.map(|checked| self.record(token, checked.claims, checked.proof, &checked.route, None));
                 return unstored.unwrap_or(Decision::Made(Err(Rejection::Introspection(unavailable.into()))));
@@ -171,7 +171,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         };
         match signed {
             None => self.accept_opaque(token, context, issuer, &answer, is_new),
-            Some(checked) => self.accept_asked(token, context, (issuer, checked), (&answer, is_new)),
+            Some(checked) => self.accept_introspected_jwt(token, context, (issuer, checked), (&answer, is_new)),
         }
     }
 
@@ -234,7 +234,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         };
         // The entry outlives the answer: it shows that the token is known.
         let max_age = used_for.max(defaults::TOKEN_CACHE_MAX_AGE);
-        let lifetime = EntryLifetime { checked_at, valid_until, stored_at: answer.asked_at, max_age };
+        let lifetime = EntryLifetime { checked_at, valid_until, stored_at: answer.call_started_at, max_age };
         let proof = Proof::Server(Box::new(ServerProof::new(Arc::clone(answer), token_key)));
         let digests = self.core.digests_to_store(claims.payload(), &route);
         let claims = claims.with_proven(ProvenConfirmation::None);
@@ -255,14 +255,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
         let (validator, token) = (self.clone(), Arc::<[u8]>::from(token));
         let shared = Arc::clone(&token);
-        let asked = server.token_key.as_ref().map(|key| {
+        let jwt = server.token_key.as_ref().map(|key| {
             let (claims, bound) = (entry.claims().clone(), entry.bound().cloned());
-            AskedToken { claims, route: entry.route().clone(), bound, key: key.copy() }
+            IntrospectedJwt { claims, route: entry.route().clone(), bound, key: key.copy() }
         });
-        let is_signed = asked.is_some();
-        let on_active = move |answer: &Arc<ActiveAnswer>| match asked {
+        let is_signed = jwt.is_some();
+        let on_active = move |answer: &Arc<ActiveAnswer>| match jwt {
             None => validator.store_refreshed(&shared, issuer, answer),
-            Some(asked) => validator.store_newer_answer(&shared, issuer, asked, answer),
+            Some(jwt) => validator.store_newer_answer(&shared, issuer, jwt, answer),
         };
         let priority = if is_signed { Priority::Genuine } else { Priority::Known };
         if !client.refresh(token, priority, Box::new(on_active)) {
@@ -295,12 +295,12 @@ impl Core {
         self.issuers.get(issuer)?.introspection.as_ref()
     }
 
-    /// Returns whether an API with introspection does not ask about a text because its first segment is a JSON object.
+    /// Returns whether an API with introspection does not introspect a text because its first segment is a JSON object.
     pub(super) fn counts_as_jwt(&self, token: &[u8]) -> bool {
         self.issuers.iter().any(|issuer| issuer.introspection.is_some()) && token::has_json_header(token)
     }
 
-    /// Returns the issuer whose server is asked about this token, if it is opaque; `None` for a JWT and for a token
+    /// Returns the issuer whose server introspects this token, if it is opaque; `None` for a JWT and for a token
     /// that belongs to no issuer with introspection.
     ///
     /// # Security
@@ -337,10 +337,10 @@ impl Core {
         Ok(Some(issuer))
     }
 
-    /// Returns the issuer of a route if its server is asked about every token.
-    pub(super) fn asked_about_every_token(&self, route: &RouteId) -> Option<usize> {
+    /// Returns the issuer of a route if its JWTs are introspected.
+    pub(super) fn issuer_introspecting_jwts(&self, route: &RouteId) -> Option<usize> {
         let issuer = self.route(route)?.configured_issuer()?;
-        self.client(issuer)?.settings().every_token.eq(&EveryToken::Asked).then_some(issuer)
+        self.client(issuer)?.settings().introspected_tokens.eq(&IntrospectedTokens::OpaqueAndJwt).then_some(issuer)
     }
 
     pub(super) fn record_issuer<'s>(&'s self, issuer: usize, validation: &Validation<'s>) {
@@ -428,7 +428,7 @@ mod tests {
 
     /// A request may find no answer just before the call of another one ends.
     #[tokio::test]
-    async fn asks_only_once_if_a_call_ends_after_a_request_found_no_answer() {
+    async fn calls_only_once_if_a_call_ends_after_a_request_found_no_answer() {
         const URL: &str = "https://id.test/introspect";
         let clock = FakeClock::new();
         let network = FakeFetch::new(&clock);
@@ -438,7 +438,7 @@ mod tests {
         let validator = Validator::builder(api).with_fetch(network.clone()).with_clock(clock).build().expect("valid");
         let client = validator.core.client(0).expect("introspection");
         for _ in 0..2 {
-            let answer = client.ask(b"opaque-token", Priority::Unknown).await;
+            let answer = client.introspect(b"opaque-token", Priority::Unknown).await;
             assert!(matches!(answer, Ok(Answer::Inactive)));
         }
         assert_eq!(network.calls_to(URL), 1);

@@ -2,7 +2,6 @@
 
 mod accept;
 mod application;
-mod asked;
 mod builder;
 mod context;
 mod custom_domains;
@@ -12,6 +11,7 @@ mod find;
 mod grace;
 mod header_cache;
 mod introspect;
+mod introspected_jwt;
 mod log_limit;
 mod one_task;
 mod possession;
@@ -127,7 +127,7 @@ struct IssuerState {
     /// The rule for the tenants of Entra ID, if the issuer stands for them.
     entra: Option<EntraRule>,
     keys: KeyRing,
-    /// Introspects tokens at the server of the issuer.
+    /// The client of the issuer's introspection endpoint.
     introspection: Option<Arc<Client>>,
     /// The key source, if other validators can share it.
     shared_source: Option<SharedSource>,

@@ -16,7 +16,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// counted as a validation and writes no log.
     ///
     /// If the claims are those of an [introspected](crate::introspection) opaque token, the dates and rules are checked again. The server
-    /// is not asked; [`validate`](Self::validate) the token again for that.
+    /// is not called; [`validate`](Self::validate) the token again for that.
     ///
     /// The leeway applies, as for a request. To end a connection exactly at [`Claims::expires_at`], compare the time as well.
     ///

@@ -115,7 +115,7 @@ pub(crate) enum IdTokenMarkers {
 pub(crate) struct CheckInput<'e> {
     pub(crate) source: CheckedSource<'e>,
     pub(crate) payload: &'e Payload,
-    /// The configured issuer whose keys verify the token, or whose server was asked about it.
+    /// The configured issuer whose keys verify the token, or whose server has introspected it.
     pub(crate) issuer: &'e str,
     pub(crate) now: Timestamp,
 }

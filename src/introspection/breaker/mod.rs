@@ -3,7 +3,7 @@
 //! # Security
 //!
 //! Clients choose the tokens that are sent to the server, and a token can make some servers or the proxies before them
-//! respond with an error: a firewall answers 403 to a text that looks like an attack, a fault of the server causes 500,
+//! respond with an error: a firewall answers 403 to a text that looks like an attack, a bug in the server causes 500,
 //! and some servers answer 401, 400 or 500 to every token that they do not know, instead of `active: false`. If such
 //! responses stopped all calls, one client could cause a 503 for all others. So these rules hold:
 //!
@@ -13,10 +13,10 @@
 //!   calls but a rate limit.
 //! - If the probe fails as well, and only one token has failed, then only the calls about this token stop. Calls
 //!   about every other token go on; one more failure stops all.
-//! - After each pause, one request asks about its own token, beside a new probe. Either of both can succeed. Requests
+//! - After each pause, one request introspects its own token, beside a new probe. Either of both can succeed. Requests
 //!   with known tokens have their own pauses, so that unknown tokens cannot use up their attempts. A token whose
 //!   attempt has failed leaves the next attempts to others. As long as it is not known what probes show, several
-//!   unknown tokens are asked about after each pause.
+//!   unknown tokens are introspected after each pause.
 //! - If calls about tokens succeed and probes fail, a probe shows nothing about this server. This is found out by a
 //!   comparison: a probe right after a success. For an hour, failures of unknown tokens then count for nothing, as long
 //!   as the server responds.
@@ -26,7 +26,7 @@
 //!
 //! A rate limit (429) may concern one token only, so a probe has to confirm it. A flood of unknown tokens may cause it,
 //! and then known tokens meet it as well. So only the calls about unknown tokens stop at first. These resume at the time
-//! that the server has named, whatever it answers before about known tokens. Then unknown tokens are asked about one at a
+//! that the server has named, whatever it answers before about known tokens. Then unknown tokens are introspected one at a
 //! time for a while. For known tokens, the rules above hold during the limit, with three differences: calls that began
 //! before it do not count, error responses to one token alone have no effect, and a recent answer outweighs a further 429.
 //! So the limit stops all calls only if it outlasts the flood.
@@ -57,7 +57,7 @@ pub(super) struct Breaker {
     succeeded_at: Option<Monotonic>,
     probe: ProbeState,
     open: Option<Open>,
-    /// The time until which unknown tokens are asked about one at a time.
+    /// The time until which unknown tokens are introspected one at a time.
     limited_until: Option<Monotonic>,
     /// Whether a comparison is made before anything has failed.
     compares_early: bool,
@@ -216,7 +216,7 @@ impl Breaker {
         self.is_open() && self.probe.value == ProbeValue::Failure
     }
 
-    /// Returns whether unknown tokens are asked about one at a time, since the server limited the rate of calls.
+    /// Returns whether unknown tokens are introspected one at a time, since the server limited the rate of calls.
     pub(super) fn is_limited(&self, now: Monotonic) -> bool {
         self.limited_until.is_some_and(|until| now < until)
     }
@@ -350,7 +350,7 @@ impl Breaker {
             // The limit of unknown tokens concerns a probe, but not the known tokens that fail.
             RATE_LIMITED if self.failures.cause != Some(RATE_LIMITED) => return,
             _ if is_refused => self.failures.scope(),
-            // Without a response, the cause is not the text that was asked about.
+            // Without a response, the cause is not the text that was introspected.
             _ => Scope::All,
         };
         self.open(scope, failure, (now, jitter));

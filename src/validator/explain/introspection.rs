@@ -1,4 +1,4 @@
-//! The part of an explanation about introspection. It asks the server as a request does, and uses what a request would use.
+//! The part of an explanation about introspection. It introspects the token as a request does, and uses what a request would use.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::claims::Claims;
 use crate::introspection::{ActiveAnswer, Answer, IntrospectionRejection, Unavailable};
 use crate::rejection::{IssuerError, Rejection};
 use crate::validator::Validator;
-use crate::validator::asked::check_contradiction;
+use crate::validator::introspected_jwt::check_contradiction;
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Explanation, Finding};
 use crate::validator::explain::{APPLICATION, Report};
@@ -64,8 +64,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         Explanation::new(report.findings, accepted)
     }
 
-    /// Adds what the server says about a signed token, if it is asked about every token and the token has passed the checks
-    /// so far. Returns the claims that are handed on.
+    /// Adds what the server says about a JWT, if JWTs are introspected and the token has passed the checks so far.
+    /// Returns the claims that are handed on.
     pub(super) async fn explain_answer(&self, report: &mut Report<'_>, issuer: usize, claims: Claims) -> Claims {
         if !report.has_passed() {
             report.findings.push(Finding::skipped(INTROSPECTION));
@@ -81,7 +81,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             None => self.answer(issuer, token, true).await,
         };
         if let Err(unavailable) = &obtained
-            && self.accepts_unasked(issuer, token, *unavailable)
+            && self.accepts_without_answer(issuer, token, *unavailable)
         {
             let found = format!("{}; accepted without an answer", unavailable.cause);
             report.findings.push(Finding::passed(INTROSPECTION).with_found(Some(&found)));

@@ -110,8 +110,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let (header, payload, thumbprint) = signed.into_parts();
             Claims::verified(header, payload, Some(thumbprint), Arc::clone(&self.core.claims_settings))
         });
-        let asked = route.and_then(|route| self.core.asked_about_every_token(&route.id()));
-        let claims = match (claims, asked) {
+        let introspected = route.and_then(|route| self.core.issuer_introspecting_jwts(&route.id()));
+        let claims = match (claims, introspected) {
             (Some(claims), Some(issuer)) => Some(self.explain_answer(&mut report, issuer, claims).await),
             (claims, _) => claims,
         };

@@ -184,8 +184,8 @@ pub(in crate::validator) mod tests {
             thumbprint: Thumbprint::secret(b"a key"),
             epoch: epoch(0, 1),
         });
-        let (asked_at, asked_at_wall) = (Monotonic::default(), START);
-        let answer = Arc::new(ActiveAnswer { claims, asked_at, asked_at_wall, signature });
+        let (call_started_at, call_started_at_wall) = (Monotonic::default(), START);
+        let answer = Arc::new(ActiveAnswer { claims, call_started_at, call_started_at_wall, signature });
         Proof::Server(Box::new(ServerProof::new(answer, is_token_signed.then(key))))
     }
 

@@ -28,7 +28,7 @@
 //! # Files
 //!
 //! [`table`] is the map, and knows nothing about tokens. [`entry`] has the entries and their weight, [`proof`] what proved them, [`lookup`]
-//! the revalidation, and this file the rest. `introspect.rs` and `asked.rs` store entries with answers, `accept.rs` those without.
+//! the revalidation, and this file the rest. `introspect.rs` and `introspected_jwt.rs` store entries with answers, `accept.rs` those without.
 
 pub(super) mod entry;
 pub(super) mod lookup;

@@ -28,7 +28,7 @@ pub(super) const HINTS: &[Hint] = &[
         let encrypted = IntrospectionError::Signed { error: SignedAnswerError::Encrypted };
         is_unavailable(rejection, |cause| cause == encrypted)
     }),
-    rejection("the server signs its answers for another client than the one with which this API asks", |rejection| {
+    rejection("the server signs its answers for another client than the one of this API", |rejection| {
         let audience = IntrospectionError::Signed { error: SignedAnswerError::Audience };
         is_unavailable(rejection, |cause| cause == audience)
     }),

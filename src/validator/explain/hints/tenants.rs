@@ -6,7 +6,7 @@ use crate::validator::explain::hints::table::{Hint, rejection};
 
 /// The hints, after those of the table.
 pub(super) const HINTS: &[Hint] = &[
-    rejection("the resolver of the tenants does not know this iss; it is asked again after 60 s", |rejection| {
+    rejection("the resolver of the tenants does not know this iss; it is called again after 60 s", |rejection| {
         *rejection == Rejection::Issuer(IssuerError::UnknownTenant)
     }),
     rejection("the resolver of the tenants returned an issuer that cannot be used: see the log", |rejection| {

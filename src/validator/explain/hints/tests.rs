@@ -124,7 +124,7 @@ fn tenant_cases() -> Vec<RejectionCase> {
     use crate::rejection::IssuerError::{TenantMismatch, TenantNotAllowed, TenantUnavailable, UnknownTenant};
     vec![
         (
-            "the resolver of the tenants does not know this iss; it is asked again after 60 s",
+            "the resolver of the tenants does not know this iss; it is called again after 60 s",
             Rejection::Issuer(UnknownTenant),
             Rejection::Issuer(TenantNotAllowed),
         ),
@@ -156,7 +156,7 @@ fn tenant_cases() -> Vec<RejectionCase> {
     ]
 }
 
-/// The server that is asked about tokens.
+/// The introspection endpoint.
 fn introspection_cases() -> Vec<RejectionCase> {
     let unavailable = |cause| {
         Rejection::Introspection(IntrospectionRejection::Unavailable { cause, retry_after: Duration::from_secs(1) })
@@ -183,7 +183,7 @@ fn introspection_cases() -> Vec<RejectionCase> {
             signed(SignedAnswerError::Form),
         ),
         (
-            "the server signs its answers for another client than the one with which this API asks",
+            "the server signs its answers for another client than the one of this API",
             signed(SignedAnswerError::Audience),
             signed(SignedAnswerError::Issuer),
         ),

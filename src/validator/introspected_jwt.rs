@@ -1,4 +1,4 @@
-//! Decisions about signed tokens that the issuer's server is asked about as well.
+//! Decisions about JWTs that are introspected after their signature is verified.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::validator::token_cache::proof::KeyProof;
 use crate::validator::{Core, Validator};
 
 /// What the entry of a signed token keeps when a newer answer about it is stored.
-pub(super) struct AskedToken<C> {
+pub(super) struct IntrospectedJwt<C> {
     pub(super) claims: Claims<C>,
     pub(super) route: RouteId,
     pub(super) bound: Option<Arc<BoundToken>>,
@@ -22,7 +22,7 @@ pub(super) struct AskedToken<C> {
 
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Accepts a signed token that the server calls active.
-    pub(super) fn accept_asked(
+    pub(super) fn accept_introspected_jwt(
         &self,
         token: &[u8],
         context: &RequestContext,
@@ -56,10 +56,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
         &self,
         token: &[u8],
         issuer: usize,
-        asked: AskedToken<C>,
+        jwt: IntrospectedJwt<C>,
         answer: &Arc<ActiveAnswer>,
     ) {
-        let AskedToken { claims, route, bound, key } = asked;
+        let IntrospectedJwt { claims, route, bound, key } = jwt;
         match self.check_answer(issuer, claims, answer) {
             Ok(claims) => {
                 let now = self.core.clock.now();
@@ -79,8 +79,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// An answer about another token is a fault of the server or of a proxy. In any case, no earlier answer about this token is used any
-    /// more.
+    /// Records that no earlier answer about this token is used any more. Reports an answer about another token, which the server or a
+    /// proxy has mixed up.
     fn record_refused_answer(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, rejection: &Rejection) {
         self.refuse(token, issuer, answer, Priority::Genuine);
         if let (Some(client), Rejection::Introspection(IntrospectionRejection::Contradicted { claim })) =
