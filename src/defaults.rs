@@ -299,8 +299,8 @@ pub(crate) const REVOKED_TOKEN_RETENTION: Duration = Duration::from_secs(24 * 36
 /// How long it is known that a token was inactive: longer than any answer is used, grace included.
 pub(crate) const INACTIVE_TOKEN_RETENTION: Duration = Duration::from_secs(3600 + 300);
 
-/// Memory for positive answers about tokens that the API refuses, for example because they are for another API.
-pub(crate) const REFUSED_ANSWER_BYTES: u64 = 1024 * 1024;
+/// Memory for positive answers about tokens that the API rejects, for example because they are for another API.
+pub(crate) const REJECTED_ANSWER_BYTES: u64 = 1024 * 1024;
 
 /// Failures in a row after which a probe decides whether calls stop.
 pub(crate) const BREAKER_FAILURES: u32 = 5;

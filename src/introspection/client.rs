@@ -59,12 +59,12 @@ impl Client {
         if memory.inactive_since(fingerprint).is_some_and(is_fresh) {
             return Some(Answer::Inactive);
         }
-        let refused = memory.refused(fingerprint).filter(|answer| answer.age(now) < settings.ttl)?;
-        memory.is_current(fingerprint, refused.call_started_at).then_some(Answer::Active(refused))
+        let rejected = memory.rejected(fingerprint).filter(|answer| answer.age(now) < settings.ttl)?;
+        memory.is_current(fingerprint, rejected.call_started_at).then_some(Answer::Active(rejected))
     }
 
     /// Returns whether a signed token must not be accepted without an answer: the last one about it was negative or
-    /// refused, or the application has just evicted it.
+    /// rejected, or the application has just evicted it.
     pub(crate) fn may_be_revoked(&self, token: &[u8]) -> bool {
         let now = self.shared.now();
         self.fingerprint(token).is_none_or(|fingerprint| self.shared.memory.may_be_revoked(&fingerprint, now))
@@ -137,11 +137,11 @@ impl Client {
         true
     }
 
-    /// Remembers a positive answer about a token that this API refuses, so that requests with it cause no
+    /// Remembers a positive answer about a token that this API rejects, so that requests with it cause no
     /// further calls.
-    pub(crate) fn record_refused(&self, token: &[u8], answer: &SharedAnswer, priority: Priority) {
+    pub(crate) fn record_rejected(&self, token: &[u8], answer: &SharedAnswer, priority: Priority) {
         self.if_current(token, answer, |fingerprint| {
-            self.shared.memory.record_refused(fingerprint, Arc::clone(answer));
+            self.shared.memory.record_rejected(fingerprint, Arc::clone(answer));
             self.shared.record_revoked(fingerprint, priority);
         });
     }

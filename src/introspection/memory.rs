@@ -1,4 +1,4 @@
-//! Answers that are remembered outside of the token cache: negative ones, and positive ones that this API refuses.
+//! Answers that are remembered outside of the token cache: negative ones, and positive ones that this API rejects.
 //!
 //! They have separate maps, so that a client with random tokens displaces no token of another client. The maps
 //! evict by use and by the machine's clock; this only frees memory. Whether an entry is valid is decided by the
@@ -22,9 +22,9 @@ use crate::keys::TokenFingerprint;
 pub(super) struct Memory {
     /// The times of the calls whose answers were negative.
     inactive: Cache<TokenFingerprint, Monotonic>,
-    /// Positive answers about tokens that this API refuses, for example because of another audience.
-    refused: Cache<TokenFingerprint, SharedAnswer>,
-    /// Signed tokens whose last answer was negative or refused. Only the holders of genuine tokens can add to it, and no
+    /// Positive answers about tokens that this API rejects, for example because of another audience.
+    rejected: Cache<TokenFingerprint, SharedAnswer>,
+    /// Signed tokens whose last answer was negative or rejected. Only the holders of genuine tokens can add to it, and no
     /// eviction removes from it.
     revoked: Cache<TokenFingerprint, ()>,
     /// The times of the calls about known tokens whose answers were positive, if earlier answers are used in an outage. The
@@ -49,8 +49,8 @@ impl Memory {
         };
         Self {
             inactive: map(defaults::MAX_INACTIVE_TOKENS, defaults::INACTIVE_TOKEN_RETENTION),
-            refused: Cache::builder()
-                .max_capacity(defaults::REFUSED_ANSWER_BYTES)
+            rejected: Cache::builder()
+                .max_capacity(defaults::REJECTED_ANSWER_BYTES)
                 .weigher(bytes)
                 .time_to_live(defaults::INTROSPECTION_MAX_TTL)
                 .eviction_policy(EvictionPolicy::lru())
@@ -70,18 +70,18 @@ impl Memory {
         self.inactive.get(token)
     }
 
-    pub(super) fn refused(&self, token: &TokenFingerprint) -> Option<SharedAnswer> {
-        self.refused.get(token)
+    pub(super) fn rejected(&self, token: &TokenFingerprint) -> Option<SharedAnswer> {
+        self.rejected.get(token)
     }
 
     pub(super) fn record_inactive(&self, token: TokenFingerprint, call_started_at: Monotonic) {
-        self.refused.invalidate(&token);
+        self.rejected.invalidate(&token);
         // After an eviction, two calls about one token may be in flight.
         let last = self.inactive.get(&token).map_or(call_started_at, |at| at.max(call_started_at));
         self.inactive.insert(token, last);
     }
 
-    /// Records that the answer about a signed token was negative or is refused.
+    /// Records that the answer about a signed token was negative or is rejected.
     pub(super) fn record_revoked(&self, token: TokenFingerprint) {
         self.revoked.insert(token, ());
     }
@@ -102,29 +102,29 @@ impl Memory {
         self.revoked.invalidate(token);
     }
 
-    /// Returns whether the last answer about a signed token was negative or refused, or the application has evicted the
+    /// Returns whether the last answer about a signed token was negative or rejected, or the application has evicted the
     /// token a short time ago.
     pub(super) fn may_be_revoked(&self, token: &TokenFingerprint, now: Monotonic) -> bool {
         let is_retained = |at: Monotonic| now < at.saturating_add(defaults::EVICTION_RETENTION);
         self.revoked.contains_key(token) || self.evicted().last(token).is_some_and(is_retained)
     }
 
-    pub(super) fn record_refused(&self, token: TokenFingerprint, answer: SharedAnswer) {
-        self.refused.insert(token, answer);
+    pub(super) fn record_rejected(&self, token: TokenFingerprint, answer: SharedAnswer) {
+        self.rejected.insert(token, answer);
     }
 
     pub(super) fn record_evicted(&self, token: TokenFingerprint, now: Monotonic) {
         self.inactive.invalidate(&token);
-        self.refused.invalidate(&token);
+        self.rejected.invalidate(&token);
         self.evicted().record(token, now);
     }
 
     /// Returns whether an answer to a call that began at `call_started_at` still counts: the token was not evicted since, and
-    /// no later call had a negative answer, one that this API refuses, or one that no request has checked.
+    /// no later call had a negative answer, one that this API rejects, or one that no request has checked.
     pub(super) fn is_current(&self, token: &TokenFingerprint, call_started_at: Monotonic) -> bool {
         let is_before = |at: Option<Monotonic>| at.is_none_or(|at| at < call_started_at);
         let is_superseded = || {
-            let later = self.refused.get(token).map(|refused| refused.call_started_at).max(self.active.get(token));
+            let later = self.rejected.get(token).map(|rejected| rejected.call_started_at).max(self.active.get(token));
             later.is_some_and(|later| later > call_started_at)
         };
         is_before(self.inactive.get(token)) && !self.is_evicted_since(token, call_started_at) && !is_superseded()
@@ -220,7 +220,7 @@ mod tests {
         assert!(memory.may_be_revoked(&token(0), at(3)) && memory.may_be_revoked(&token(0), at(1_000)));
         memory.record_revoked(token(4));
         memory.record_active(&token(4), at(5));
-        assert!(memory.may_be_revoked(&token(4), at(5)), "the API may refuse the answer");
+        assert!(memory.may_be_revoked(&token(4), at(5)), "the API may reject the answer");
         memory.record_accepted(&token(4));
         assert!(!memory.may_be_revoked(&token(4), at(5)));
     }

@@ -155,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// Records that the answer about a token was negative or is refused by this API, if tokens of this kind are accepted without an
+    /// Records that the answer about a token was negative or is rejected by this API, if tokens of this kind are accepted without an
     /// answer.
     pub(super) fn record_revoked(&self, token: TokenFingerprint, priority: Priority) {
         if priority == Priority::Genuine && self.settings().failure_mode == FailureMode::FailOpen {

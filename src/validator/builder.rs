@@ -189,7 +189,7 @@ impl ValidatorBuilder {
     /// Each lookup checks again what may have changed: the dates, the trust in the issuer, that the keys are usable and include the
     /// token's key, the age of the server's answer, the host, possession, the organization, the list of revocations, and the
     /// application's checks. An entry is removed when a lookup finds it invalid, when the server calls the token inactive, when the
-    /// API refuses a newer answer, and by [`Validator::evict_token`].
+    /// API rejects a newer answer, and by [`Validator::evict_token`].
     ///
     /// After a fetch of keys, all entries that have expired are removed from memory, at most every ten seconds, and each token that
     /// is stored removes a few of them. A validator that fetches no keys does not do the former: its issuers only have static keys or

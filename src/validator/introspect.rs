@@ -187,7 +187,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok(read) => read,
             Err(rejection) => {
                 if is_new {
-                    self.refuse(token, issuer, answer, Priority::Known);
+                    self.record_rejected(token, issuer, answer, Priority::Known);
                 }
                 return Decision::Made(Err(rejection));
             }
@@ -270,21 +270,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Stores a newer answer about an opaque token, or removes the entry if the API refuses the token now.
+    /// Stores a newer answer about an opaque token, or removes the entry if the API rejects the token now.
     fn store_refreshed(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>) {
         match self.read_answer(token, issuer, answer) {
             Ok(read) => {
                 let dates = (read.checked_at, read.valid_until);
                 self.store(token, issuer, read.claims, (read.route.id(), read.bound), dates, None, answer);
             }
-            Err(_) => self.refuse(token, issuer, answer, Priority::Known),
+            Err(_) => self.record_rejected(token, issuer, answer, Priority::Known),
         }
     }
 
-    /// Remembers an answer that the API refuses, and that no earlier answer about the token is used any more.
-    pub(super) fn refuse(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, priority: Priority) {
+    /// Remembers an answer that the API rejects, and that no earlier answer about the token is used any more.
+    pub(super) fn record_rejected(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, priority: Priority) {
         let Some(client) = self.core.client(issuer) else { return };
-        client.record_refused(token, answer, priority);
+        client.record_rejected(token, answer, priority);
         // Also for validators that share the client and not the token cache.
         client.evict(token);
     }

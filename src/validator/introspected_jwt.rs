@@ -34,7 +34,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok(claims) => claims,
             Err(rejection) => {
                 if is_new {
-                    self.record_refused_answer(token, issuer, answer, &rejection);
+                    self.record_rejected_answer(token, issuer, answer, &rejection);
                 }
                 return Decision::Made(Err(rejection));
             }
@@ -51,7 +51,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Stores a newer answer about a signed token, or removes the entry if the API refuses the answer.
+    /// Stores a newer answer about a signed token, or removes the entry if the API rejects the answer.
     pub(super) fn store_newer_answer(
         &self,
         token: &[u8],
@@ -66,7 +66,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 let dates = (now, self.core.rules.valid_until(claims.payload()).unwrap_or(now));
                 self.store(token, issuer, claims, (route, bound), dates, Some(key), answer);
             }
-            Err(rejection) => self.record_refused_answer(token, issuer, answer, &rejection),
+            Err(rejection) => self.record_rejected_answer(token, issuer, answer, &rejection),
         }
     }
 
@@ -81,8 +81,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Records that no earlier answer about this token is used any more. Reports an answer about another token, which the server or a
     /// proxy has mixed up.
-    fn record_refused_answer(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, rejection: &Rejection) {
-        self.refuse(token, issuer, answer, Priority::Genuine);
+    fn record_rejected_answer(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, rejection: &Rejection) {
+        self.record_rejected(token, issuer, answer, Priority::Genuine);
         if let (Some(client), Rejection::Introspection(IntrospectionRejection::Contradicted { claim })) =
             (self.core.client(issuer), rejection)
         {

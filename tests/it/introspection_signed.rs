@@ -389,7 +389,7 @@ async fn a_revoked_token_stays_rejected_in_an_outage() {
     assert_eq!(result(&validator, &other).await, Ok(()));
 }
 
-/// What this API refuses while the server responds is not accepted while it does not.
+/// What this API rejects while the server responds is not accepted while it does not.
 #[tokio::test]
 async fn a_token_that_the_answer_contradicts_stays_rejected_in_an_outage() {
     let scripted = Scripted::answering(&json!({ "active": true, "sub": "mallory" }));

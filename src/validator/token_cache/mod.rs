@@ -16,7 +16,7 @@
 //! # The end of an entry
 //!
 //! An entry is [removed](TokenCache::remove) when a lookup finds it invalid, when the server calls its token inactive, when the API
-//! refuses a newer answer, and by `Validator::evict_token`. It is replaced by a newer entry of its token, swept after it has expired
+//! rejects a newer answer, and by `Validator::evict_token`. It is replaced by a newer entry of its token, swept after it has expired
 //! (by insertions, and after fetches of keys), or evicted for another one. An entry whose answer has expired remains: it shows that
 //! the token was active, and may be used while the server is down.
 //!
@@ -135,7 +135,7 @@ impl<C: Send + Sync> AfterFetch for TokenCache<C> {
     }
 }
 
-/// Removes the entries of tokens that an introspection server calls inactive, that the API refuses now, or that the application evicts.
+/// Removes the entries of tokens that an introspection server calls inactive, that the API rejects now, or that the application evicts.
 impl<C: Send + Sync> EvictToken for TokenCache<C> {
     fn evict(&self, token: &[u8]) {
         self.remove(token);
