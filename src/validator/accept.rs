@@ -11,7 +11,7 @@ use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer, PendingRecord, Validated};
-use crate::validator::find::{PendingTenant, Refusal};
+use crate::validator::find::{PendingTenant, FindError};
 use crate::validator::possession::{BoundToken, Proven, RecordDecision};
 use crate::validator::routing::{Route, RouteId};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime};
@@ -115,7 +115,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             // The tenant is gone already.
             Decision::Pending(Pending::Tenant(pending)) => {
                 let validation = Validation::waiting(&*self.core.clock);
-                let decision = Decision::Made(Err(Refusal::Unresolved(*pending).into()));
+                let decision = Decision::Made(Err(FindError::Unresolved(*pending).into()));
                 self.record_decision(token, validation, &decision);
                 decision
             }

@@ -10,7 +10,7 @@ use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
 use crate::token::Header;
-use crate::validator::find::{PendingTenant, Refusal};
+use crate::validator::find::{PendingTenant, FindError};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
 use crate::validator::token_cache::entry::EntryLifetime;
@@ -93,11 +93,11 @@ pub(crate) struct AwaitedKeys<'v> {
     pub(super) validation: Validation<'v>,
 }
 
-impl<C> Decision<C> {
-    pub(super) fn refused(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Rejected(rejection) => Self::Made(Err(rejection)),
-            Refusal::Unresolved(pending) => Self::Pending(Pending::Tenant(Box::new(pending))),
+impl<C> From<FindError> for Decision<C> {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Rejected(rejection) => Self::Made(Err(rejection)),
+            FindError::Unresolved(pending) => Self::Pending(Pending::Tenant(Box::new(pending))),
         }
     }
 }

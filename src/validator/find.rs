@@ -23,8 +23,8 @@ pub(super) enum Found {
     Unresolved(PendingTenant),
 }
 
-/// Why a token cannot be verified now.
-pub(super) enum Refusal {
+/// Why a token cannot be verified now: it is rejected already, or its issuer must be looked up.
+pub(super) enum FindError {
     Rejected(Rejection),
     /// Its issuer must be looked up.
     Unresolved(PendingTenant),
@@ -122,29 +122,29 @@ impl Found {
     pub(super) fn known(self) -> Result<RouteId, Rejection> {
         match self {
             Self::Known(id) => Ok(id),
-            Self::Unresolved(pending) => Err(Refusal::Unresolved(pending).into()),
+            Self::Unresolved(pending) => Err(FindError::Unresolved(pending).into()),
         }
     }
 }
 
-impl From<IssuerError> for Refusal {
+impl From<IssuerError> for FindError {
     fn from(error: IssuerError) -> Self {
         Self::Rejected(Rejection::Issuer(error))
     }
 }
 
-impl From<Rejection> for Refusal {
+impl From<Rejection> for FindError {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
     }
 }
 
 /// For a caller that cannot wait.
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Rejected(rejection) => rejection,
-            Refusal::Unresolved(_) => Self::Issuer(TenantError::NotResolved.into()),
+impl From<FindError> for Rejection {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Rejected(rejection) => rejection,
+            FindError::Unresolved(_) => Self::Issuer(TenantError::NotResolved.into()),
         }
     }
 }

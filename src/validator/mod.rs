@@ -39,7 +39,7 @@ use self::decision::PendingAnswer;
 pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Validated};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_error;
-use self::find::{Found, Refusal};
+use self::find::{Found, FindError};
 use self::header_cache::HeaderCache;
 pub(crate) use self::log_limit::LogLimit;
 pub(crate) use self::possession::Possession;
@@ -384,7 +384,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
         let (parsed, route) = match self.core.check_unverified(token, context, validation) {
             Ok(checked) => checked,
-            Err(refusal) => return Decision::refused(refusal),
+            Err(error) => return error.into(),
         };
         let (route, issuer) = match self.core.trusted(&route) {
             Ok(trusted) => trusted,
@@ -414,7 +414,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok((parsed, route)) => {
                 Decision::Pending(Pending::Key(PendingKey::new(route, parsed.header(), failed_epoch)))
             }
-            Err(refusal) => Decision::refused(refusal),
+            Err(error) => error.into(),
         }
     }
 
@@ -453,7 +453,7 @@ impl Core {
         credential: &'t Credential<'_>,
         context: &RequestContext,
         validation: &Validation<'s>,
-    ) -> Result<(UnverifiedToken<'t>, RouteId), Refusal> {
+    ) -> Result<(UnverifiedToken<'t>, RouteId), FindError> {
         let host = context.host.as_ref();
         let token =
             UnverifiedToken::parse_with_known_header(credential.as_bytes(), |segment| self.header_cache.find(segment));
@@ -481,7 +481,7 @@ impl Core {
         self.rules.check_unverified(input).map_err(Rejection::UnverifiedClaims)?;
         match found {
             Found::Known(id) => Ok((token, id)),
-            Found::Unresolved(pending) => Err(Refusal::Unresolved(pending)),
+            Found::Unresolved(pending) => Err(FindError::Unresolved(pending)),
         }
     }
 
