@@ -82,8 +82,8 @@ impl IssuerPattern {
     pub(crate) fn matches(&self, issuer: &str) -> bool {
         let mut parts = issuer.split('/');
         let matched = self.segments.iter().enumerate().all(|(at, segment)| {
-            let place = if at == AUTHORITY { Place::Host } else { Place::Path };
-            parts.next().is_some_and(|part| segment.matches(part, place))
+            let component = if at == AUTHORITY { UrlComponent::Host } else { UrlComponent::Path };
+            parts.next().is_some_and(|part| segment.matches(part, component))
         });
         matched && parts.next().is_none()
     }
@@ -100,9 +100,9 @@ impl IssuerPattern {
     }
 }
 
-/// Where a capture stands.
+/// The component of the URL that a capture is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum UrlComponent {
     Host,
     Path,
 }
@@ -139,22 +139,22 @@ impl Segment {
         }
     }
 
-    fn matches(&self, part: &str, place: Place) -> bool {
+    fn matches(&self, part: &str, component: UrlComponent) -> bool {
         match self {
             Self::Literal(text) => **text == *part,
             Self::Captured { before, after, .. } => {
                 let captured = part.strip_prefix(&**before).and_then(|rest| rest.strip_suffix(&**after));
-                captured.is_some_and(|captured| is_name(captured, place)) && !matches!(part, "." | "..")
+                captured.is_some_and(|captured| is_name(captured, component)) && !matches!(part, "." | "..")
             }
         }
     }
 }
 
 /// Returns whether a capture matches this text. In a host, it matches one label or a part of it, in lower case.
-fn is_name(text: &str, place: Place) -> bool {
-    let is_allowed = |byte: u8| match place {
-        Place::Host => byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-',
-        Place::Path => byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'),
+fn is_name(text: &str, component: UrlComponent) -> bool {
+    let is_allowed = |byte: u8| match component {
+        UrlComponent::Host => byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-',
+        UrlComponent::Path => byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'),
     };
     (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(is_allowed) && text != "." && !text.contains("..")
 }

@@ -77,10 +77,10 @@ impl Client {
             return Err(IntrospectionError::NoRuntime.into());
         }
         let fingerprint = self.fingerprint(token).ok_or(IntrospectionError::NoEntropy)?;
-        let mut place = self.waiters.enter(priority).ok_or(IntrospectionError::Overloaded)?;
+        let mut permit = self.waiters.try_acquire(priority).ok_or(IntrospectionError::Overloaded)?;
         let mut waiter = self.join_or_start(fingerprint, token, priority)?;
         let deadline = self.shared.now().saturating_add(self.settings().timeout);
-        let result = within(waiter.result(), place.displaced());
+        let result = within(waiter.result(), permit.displaced());
         match within(result, self.shared.parts().clock.sleep_until(deadline)).await {
             Some(Some(result)) => result.unwrap_or(Err(IntrospectionError::Interrupted.into())),
             Some(None) => Err(IntrospectionError::Overloaded.into()),

@@ -524,7 +524,7 @@ async fn requests_with_one_unknown_token_do_not_reject_known_ones() {
     scripted.clock.set_wall(tower_bearer::clock::Timestamp::from_secs(crate::fixture::NOW + 31));
     assert_eq!(result(&validator, "good-token").await, Ok(()));
     assert_eq!(scripted.network.calls_to(&kind("good")), 2);
-    assert_eq!(flood.iter().filter(|request| request.is_finished()).count(), 2, "one has lost its place");
+    assert_eq!(flood.iter().filter(|request| request.is_finished()).count(), 2, "one has lost its permit");
     flood.into_iter().for_each(|request| request.abort());
 }
 

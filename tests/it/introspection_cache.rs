@@ -217,7 +217,7 @@ async fn a_flood_of_random_tokens_leaves_known_ones_alone() {
     scripted.always(&active(json!({ "sub": "again" })));
     assert_eq!(validator.validate(TOKEN).await.expect("active").subject(), Some("again"));
     let overloaded = flood.iter().filter(|request| request.is_finished()).count();
-    assert_eq!(overloaded, 100 + 1, "10,000 wait, and one of them has lost its place to the known token");
+    assert_eq!(overloaded, 100 + 1, "10,000 wait, and one of them has lost its permit to the known token");
     flood.into_iter().for_each(|request| request.abort());
 }
 
