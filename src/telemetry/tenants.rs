@@ -20,14 +20,14 @@ pub(crate) fn resolved(tenants: &str, outcome: &'static str, is_failure: bool) {
     metrics::counter!("jwt_tenant_resolution_total", "issuer" => tenants.to_owned(), "outcome" => outcome).increment(1);
 }
 
-/// The resolver returned an issuer that cannot be used. `fault` names settings and never contains a secret.
-pub(crate) fn misconfigured(tenants: &str, issuer: &str, fault: &dyn Display) {
+/// The resolver returned an issuer that cannot be used. `reason` names settings and never contains a secret.
+pub(crate) fn misconfigured(tenants: &str, issuer: &str, reason: &dyn Display) {
     #[cfg(feature = "tracing")]
     tracing::error!(
         target: "tower_bearer::validation",
         tenants,
         issuer,
-        fault = %fault,
+        reason = %reason,
         "the resolver returned an issuer that cannot be used; requests are rejected"
     );
 }

@@ -141,7 +141,7 @@ fn counts_the_calls_of_the_resolver_by_outcome_and_logs_failures_once_a_minute()
         assert!(failures.len() <= 11, "once a minute: {failures:?}");
         let misconfigured = recorded.lines("the resolver returned an issuer that cannot be used");
         assert_eq!(misconfigured.len(), 1);
-        assert!(misconfigured[0].ends_with("fault=the issuer does not have the claimed iss"), "{misconfigured:?}");
+        assert!(misconfigured[0].ends_with("reason=the issuer does not have the claimed iss"), "{misconfigured:?}");
         let changes = recorded.lines("a tenant changed");
         let added = format!(
             "tower_bearer::validation: a tenant changed tenants=\"{PATTERN}\" issuer=\"{}\" event=\"added\"",
@@ -181,7 +181,7 @@ fn logs_what_to_do_about_an_issuer_that_cannot_be_used() {
             let misconfigured = unavailable(TenantError::Misconfigured);
             assert_eq!(outcome(&validator, &realms.token("a")).await, misconfigured);
             let lines = recorded.lines("the resolver returned an issuer that cannot be used");
-            assert!(lines.len() == 1 && lines[0].ends_with(&format!("fault={expected}")), "{lines:?}");
+            assert!(lines.len() == 1 && lines[0].ends_with(&format!("reason={expected}")), "{lines:?}");
         });
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct ResolvedTenant {
 
 /// Why a tenant that the resolver returned cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TenantFault {
+pub(crate) enum ResolvedTenantError {
     Settings(ConfigError),
     /// It does not have the claimed `iss`.
     OtherIssuer,
@@ -140,27 +140,27 @@ impl TenantPolicy {
     }
 
     /// Checks the settings of a tenant that the resolver returned for a claimed `iss`.
-    pub(crate) fn check(&self, claimed: &ClaimedIssuer, tenant: &Tenant) -> Result<ResolvedTenant, TenantFault> {
+    pub(crate) fn check(&self, claimed: &ClaimedIssuer, tenant: &Tenant) -> Result<ResolvedTenant, ResolvedTenantError> {
         let mut errors = SettingErrors::default();
         let issuer = tenant.issuer.resolve(&mut errors);
-        let mut issuer = errors.or(issuer).map_err(TenantFault::Settings)?;
+        let mut issuer = errors.or(issuer).map_err(ResolvedTenantError::Settings)?;
         if !issuer.domains.iter().any(|name| **name == *claimed.issuer()) {
-            return Err(TenantFault::OtherIssuer);
+            return Err(ResolvedTenantError::OtherIssuer);
         }
         if issuer.domains.len() > 1 || !issuer.rules.is_empty() {
-            return Err(TenantFault::SeveralNames);
+            return Err(ResolvedTenantError::SeveralNames);
         }
         if issuer.introspection.is_some() {
-            return Err(TenantFault::Introspection);
+            return Err(ResolvedTenantError::Introspection);
         }
         if let IssuerKeys::Remote { origin, .. } = &mut issuer.keys {
             origin.require_issuer_host();
         }
         let host = match (&tenant.host, self.binds_hosts) {
             (None, false) => None,
-            (None, true) => return Err(TenantFault::NoHost),
-            (Some(_), false) => return Err(TenantFault::UnusedHost),
-            (Some(host), true) => Some(Host::parse(host).map_err(|_| TenantFault::Host)?),
+            (None, true) => return Err(ResolvedTenantError::NoHost),
+            (Some(_), false) => return Err(ResolvedTenantError::UnusedHost),
+            (Some(host), true) => Some(Host::parse(host).map_err(|_| ResolvedTenantError::Host)?),
         };
         Ok(ResolvedTenant { issuer, host })
     }
@@ -193,7 +193,7 @@ impl fmt::Debug for Rule {
     }
 }
 
-impl fmt::Display for TenantFault {
+impl fmt::Display for ResolvedTenantError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings(error) => error.fmt(f),

@@ -59,7 +59,7 @@ pub(super) struct Registry {
     rng: Mutex<Rng>,
     counted: Mutex<Counts>,
     failure_log: LogLimit,
-    fault_log: LogLimit,
+    misconfigured_log: LogLimit,
 }
 
 pub(super) type Published = HashMap<Arc<str>, Arc<LiveTenant>>;
@@ -88,7 +88,7 @@ impl Registry {
             rng: Mutex::new(Rng::seeded()),
             counted: Mutex::default(),
             failure_log: LogLimit::default(),
-            fault_log: LogLimit::default(),
+            misconfigured_log: LogLimit::default(),
         }
     }
 
@@ -213,9 +213,9 @@ impl Registry {
     ) -> Result<Option<ResolvedTenant>, TenantError> {
         let Some(tenant) = result? else { return Ok(None) };
         let checked = self.parts.policy.check(claimed, &tenant);
-        checked.map(Some).map_err(|fault| {
-            if self.fault_log.admits(self.parts.clock.monotonic()) {
-                events::misconfigured(&self.parts.policy.label, claimed.issuer(), &fault);
+        checked.map(Some).map_err(|error| {
+            if self.misconfigured_log.admits(self.parts.clock.monotonic()) {
+                events::misconfigured(&self.parts.policy.label, claimed.issuer(), &error);
             }
             TenantError::Misconfigured
         })
