@@ -205,7 +205,7 @@ impl LogoutReceiver {
     }
 }
 
-/// What this service or the issuer causes is no fault of the sender, who may retry.
+/// What this service or the issuer causes is not an error of the sender, which may retry.
 fn into_error(rejection: Rejection) -> LogoutError {
     match rejection {
         Rejection::KeysUnavailable { retry_after, .. } => {

@@ -1,4 +1,4 @@
-//! `FakeLog`: a log of revocations with faults.
+//! `FakeLog`: a log of revocations that can fail.
 
 use std::fmt;
 use std::future::pending;
@@ -11,12 +11,12 @@ use crate::clock::Clock;
 use crate::fetch::within;
 use crate::revocation::{LogAppend, LogError, LogFuture, LogPage, LogRead, MemoryLog, RevocationLog};
 
-/// A [`RevocationLog`] in memory with faults, for tests of an application whose processes share revocations. A clone shares it.
+/// A [`RevocationLog`] in memory that can fail, for tests of an application whose processes share revocations. A clone shares it.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_bearer::revocation::{Revocation, RevocationState, Revocations};
-/// use tower_bearer::testing::{FakeClock, FakeLog, LogFault};
+/// use tower_bearer::testing::{FakeClock, FakeLog, LogFailure};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let clock = FakeClock::new();
@@ -25,7 +25,7 @@ use crate::revocation::{LogAppend, LogError, LogFuture, LogPage, LogRead, Memory
 /// clock.settle().await;
 /// assert_eq!(list.status().state(), RevocationState::Current);
 ///
-/// log.set_fault(LogFault::Down);
+/// log.set_failure(LogFailure::Down);
 /// clock.run_for(Duration::from_secs(31)).await;
 /// assert_eq!(list.status().state(), RevocationState::Degraded);
 /// # Ok(()) }
@@ -33,17 +33,17 @@ use crate::revocation::{LogAppend, LogError, LogFuture, LogPage, LogRead, Memory
 #[derive(Clone)]
 pub struct FakeLog {
     log: MemoryLog,
-    fault: Arc<watch::Sender<LogFault>>,
+    failure: Arc<watch::Sender<LogFailure>>,
     malformed: Arc<AtomicUsize>,
     reads: Arc<AtomicUsize>,
     appends: Arc<AtomicUsize>,
 }
 
-/// What is wrong with a [`FakeLog`], until another fault is set.
+/// How the calls of a [`FakeLog`] fail, until [`FakeLog::set_failure`] is called again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum LogFault {
-    /// Nothing. The default.
+pub enum LogFailure {
+    /// They succeed. The default.
     #[default]
     None,
     /// Every call fails with this error, also a read that waits for an entry.
@@ -62,16 +62,16 @@ impl FakeLog {
     pub fn new(clock: &(impl Clock + Clone)) -> Self {
         Self {
             log: MemoryLog::with_clock(clock.clone()),
-            fault: Arc::new(watch::Sender::new(LogFault::None)),
+            failure: Arc::new(watch::Sender::new(LogFailure::None)),
             malformed: Arc::default(),
             reads: Arc::default(),
             appends: Arc::default(),
         }
     }
 
-    /// Sets or ends a fault.
-    pub fn set_fault(&self, fault: LogFault) {
-        self.fault.send_replace(fault);
+    /// Sets how calls fail from now on.
+    pub fn set_failure(&self, failure: LogFailure) {
+        self.failure.send_replace(failure);
     }
 
     /// Drops all entries, like `FLUSHALL`.
@@ -113,19 +113,19 @@ impl FakeLog {
         self.appends.load(Ordering::SeqCst)
     }
 
-    /// Runs a call as long as there is no fault.
-    async fn run<T>(mut faults: watch::Receiver<LogFault>, start: impl Fn() -> LogFuture<T>) -> Result<T, LogError> {
+    /// Runs a call as long as no failure is set.
+    async fn run<T>(mut failures: watch::Receiver<LogFailure>, start: impl Fn() -> LogFuture<T>) -> Result<T, LogError> {
         loop {
-            let fault = *faults.borrow_and_update();
-            match fault {
-                LogFault::None => {}
-                LogFault::Fails(error) => return Err(error),
-                LogFault::Down => return Err(LogError::Unavailable),
-                #[expect(clippy::panic, reason = "what the fault is for")]
-                LogFault::Panic => panic!("the fault of the log"),
-                LogFault::Hang => pending().await,
+            let failure = *failures.borrow_and_update();
+            match failure {
+                LogFailure::None => {}
+                LogFailure::Fails(error) => return Err(error),
+                LogFailure::Down => return Err(LogError::Unavailable),
+                #[expect(clippy::panic, reason = "the failure is a panic")]
+                LogFailure::Panic => panic!("the failure of the log"),
+                LogFailure::Hang => pending().await,
             }
-            let mut changes = faults.clone();
+            let mut changes = failures.clone();
             let changed = Box::pin(async move {
                 let _end = changes.changed().await;
             });
@@ -139,15 +139,15 @@ impl FakeLog {
 impl RevocationLog for FakeLog {
     fn append(&self, append: LogAppend) -> LogFuture<()> {
         self.appends.fetch_add(1, Ordering::SeqCst);
-        let (log, faults) = (self.log.clone(), self.fault.subscribe());
-        Box::pin(Self::run(faults, move || log.append(append.clone())))
+        let (log, failures) = (self.log.clone(), self.failure.subscribe());
+        Box::pin(Self::run(failures, move || log.append(append.clone())))
     }
 
     fn read(&self, read: LogRead) -> LogFuture<LogPage> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        let (log, faults, malformed) = (self.log.clone(), self.fault.subscribe(), Arc::clone(&self.malformed));
+        let (log, failures, malformed) = (self.log.clone(), self.failure.subscribe(), Arc::clone(&self.malformed));
         Box::pin(async move {
-            let page = Self::run(faults, || log.read(read.clone())).await?;
+            let page = Self::run(failures, || log.read(read.clone())).await?;
             Ok(page.with_malformed(malformed.swap(0, Ordering::SeqCst)))
         })
     }
@@ -158,7 +158,7 @@ impl fmt::Debug for FakeLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FakeLog")
             .field("len", &self.len())
-            .field("fault", &*self.fault.borrow())
+            .field("failure", &*self.failure.borrow())
             .finish_non_exhaustive()
     }
 }

@@ -32,7 +32,7 @@
 //! assert_eq!(network.calls(), 0);
 //! ```
 //!
-//! [`FakeLog`] is a log of [revocations](crate::revocation) with faults.
+//! [`FakeLog`] is a log of [revocations](crate::revocation) that can fail.
 //!
 //! # Security
 //!
@@ -65,7 +65,7 @@ mod token_header;
 
 pub use self::claims::{ClaimsBuilder, claims};
 pub use self::clock::FakeClock;
-pub use self::fake_log::{FakeLog, LogFault};
+pub use self::fake_log::{FakeLog, LogFailure};
 pub use self::fetch::{FakeFetch, RecordedRequest, Reply};
 pub use self::issuer::TestIssuer;
 pub use self::network::TestNetwork;

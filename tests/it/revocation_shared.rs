@@ -11,7 +11,7 @@ use tower_bearer::revocation::{
     LogError, Revocation, RevocationEvent, RevocationEventKind, RevocationKind, RevocationState, Revocations,
     RevokeError,
 };
-use tower_bearer::testing::{FakeClock, FakeLog, LogFault, TestIssuer};
+use tower_bearer::testing::{FakeClock, FakeLog, LogFailure, TestIssuer};
 use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Rejection, RejectionKind, Validator};
 
 use crate::fixture::{AUDIENCE, NOW};
@@ -74,7 +74,7 @@ async fn what_one_replica_revokes_the_other_rejects() {
 #[tokio::test]
 async fn while_the_log_was_not_read_valid_tokens_get_503() {
     let fixture = Fixture::new();
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     let (validator, list) = fixture.replica();
     fixture.clock.settle().await;
     let token = fixture.token();
@@ -87,7 +87,7 @@ async fn while_the_log_was_not_read_valid_tokens_get_503() {
     // An invalid token is rejected as such.
     let broken = fixture.server.token().with_broken_signature().sign();
     assert_eq!(outcome(&validator, &broken).await.unwrap_err().kind(), RejectionKind::Signature);
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.clock.run_for(Duration::from_secs(5)).await;
     assert_eq!((outcome(&validator, &token).await, list.status().state()), (Ok(()), RevocationState::Current));
     assert!(validator.is_ready());
@@ -103,7 +103,7 @@ async fn after_five_minutes_without_the_log_valid_tokens_get_503_and_revoked_one
         (fixture.token(), fixture.server.token().subject("bob").expires_in(Duration::from_secs(7_200)).sign());
     assert_eq!(outcome(&validator, &token).await, Ok(()));
     list.revoke(Revocation::subject(fixture.server.issuer(), "bob")).await.expect("appended");
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     fixture.clock.run_for(Duration::from_secs(299)).await;
     assert_eq!(outcome(&validator, &token).await, Ok(()));
     let revoked = Err(Rejection::Revoked { by: RevocationKind::Subject });
@@ -111,7 +111,7 @@ async fn after_five_minutes_without_the_log_valid_tokens_get_503_and_revoked_one
     fixture.clock.run_for(Duration::from_secs(2)).await;
     assert_unavailable(&outcome(&validator, &token).await);
     assert!(!validator.is_ready());
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.clock.run_for(Duration::from_secs(5)).await;
     assert_eq!((outcome(&validator, &token).await, outcome(&validator, &bob).await), (Ok(()), revoked));
 }
@@ -194,14 +194,14 @@ async fn reports_events_to_the_hook() {
     assert_eq!(taken(), [], "nothing was read");
     fixture.clock.settle().await;
     assert_eq!(taken(), [RevocationEventKind::Loaded]);
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     run(29).await;
     assert_eq!(taken(), []);
     run(2).await;
     assert_eq!(taken(), [RevocationEventKind::Degraded]);
     run(300).await;
     assert_eq!(taken(), [RevocationEventKind::Stale]);
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     run(5).await;
     assert_eq!(taken(), [RevocationEventKind::Current]);
     let entry = |number: usize| {
@@ -271,7 +271,7 @@ async fn metrics_say_why_a_read_failed_and_count_malformed_entries() {
     let small = builder.shared(fixture.log.clone()).expect("settings in range");
     fixture.clock.settle().await;
     fixture.log.add_malformed(3);
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     fixture.clock.run_for(Duration::from_secs(1)).await;
     let count = |outcome: &str| {
         let line = format!("revocation_log_total{{operation=\"read\",outcome=\"{outcome}\"}} ");
@@ -280,7 +280,7 @@ async fn metrics_say_why_a_read_failed_and_count_malformed_entries() {
     };
     let unavailable = count("unavailable");
     assert!(unavailable > 0 && small.status().last_error() == Some(LogError::Unavailable));
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     let issuer = fixture.server.issuer();
     entries.revoke_all((0..1_001).map(|number| Revocation::jwt_id(issuer, &number.to_string()))).await.expect("room");
     fixture.clock.run_for(Duration::from_secs(10)).await;

@@ -431,7 +431,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "FakeLog",
     "LogAppend",
     "LogError",
-    "LogFault",
+    "LogFailure",
     "LogPage",
     "LogPosition",
     "LogRead",

@@ -96,7 +96,7 @@ async fn a_second_replacement_waits_for_the_budget() {
     assert!(requests[2].headers.contains_key(CACHE_CONTROL), "not the scheduled refresh");
 }
 
-/// The response of the fetch discloses the only key. Without keys, the token is not at fault.
+/// The response of the fetch discloses the only key. Without keys, the rejection is not about the token.
 #[tokio::test]
 async fn returns_an_error_if_the_keys_expire_during_the_wait() {
     let fixture = Fixture::at_url(Reply::json(one("a"))).await;

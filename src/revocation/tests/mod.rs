@@ -1,6 +1,6 @@
 //! Lists that share a log, on a clock that the test advances.
 
-mod faults;
+mod failures;
 mod random;
 mod replicas;
 

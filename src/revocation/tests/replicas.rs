@@ -1,4 +1,4 @@
-//! Processes without faults.
+//! Processes with a log that does not fail.
 
 use super::*;
 use crate::revocation::{LogAppend, RevocationLog as _};

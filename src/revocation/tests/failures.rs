@@ -1,11 +1,11 @@
-//! Faults of the log. The numbers are those of the attack and fault cases.
+//! Failures of the log. The numbers are those of the list of cases.
 
 use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::revocation::list::UNAVAILABLE;
 use crate::revocation::{LogAppend, LogError, LogFuture, LogPage, LogRead, RevocationLog, RevokeError};
-use crate::testing::LogFault;
+use crate::testing::LogFailure;
 
 fn rejects(list: &Revocations) -> bool {
     list.shared.flags() & UNAVAILABLE != 0
@@ -18,14 +18,14 @@ fn not_appended(error: LogError) -> Result<(), RevokeError> {
 /// Case 66.
 #[tokio::test]
 async fn a_log_that_is_down_at_start_rejects_requests() {
-    for (fault, error) in [
-        (LogFault::Down, LogError::Unavailable),
-        (LogFault::Fails(LogError::Evicts), LogError::Evicts),
-        (LogFault::Panic, LogError::Panic),
-        (LogFault::Hang, LogError::TimedOut),
+    for (failure, error) in [
+        (LogFailure::Down, LogError::Unavailable),
+        (LogFailure::Fails(LogError::Evicts), LogError::Evicts),
+        (LogFailure::Panic, LogError::Panic),
+        (LogFailure::Hang, LogError::TimedOut),
     ] {
         let fixture = Fixture::new();
-        fixture.log.set_fault(fault);
+        fixture.log.set_failure(failure);
         let list = fixture.list();
         let ready = tokio::spawn({
             let list = list.clone();
@@ -35,10 +35,10 @@ async fn a_log_that_is_down_at_start_rejects_requests() {
         let not_ready = ready.await.expect("no panic").expect_err("not ready");
         assert_eq!(not_ready.last_error(), Some(error));
         assert!(rejects(&list) && state(&list) == RevocationState::Loading && !list.status().is_ready());
-        fixture.log.set_fault(LogFault::None);
+        fixture.log.set_failure(LogFailure::None);
         // A call that hangs ends after three seconds; the pause is at most five.
         fixture.run(8).await;
-        assert!(!rejects(&list) && state(&list) == RevocationState::Current, "{fault:?}");
+        assert!(!rejects(&list) && state(&list) == RevocationState::Current, "{failure:?}");
     }
 }
 
@@ -48,7 +48,7 @@ async fn a_log_that_goes_down_revokes_and_forgets_nothing() {
     let fixture = Fixture::new();
     let list = fixture.current_list().await;
     list.revoke(fixture.entry(1)).await.expect("appended");
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     for (seconds, expected, is_rejecting) in [
         (29, RevocationState::Current, false),
         (2, RevocationState::Degraded, false),
@@ -60,7 +60,7 @@ async fn a_log_that_goes_down_revokes_and_forgets_nothing() {
         assert_eq!((state(&list), rejects(&list)), (expected, is_rejecting), "{seconds}");
         assert!(knows(&list, 1));
     }
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(5).await;
     assert_eq!((state(&list), rejects(&list)), (RevocationState::Current, false));
 }
@@ -77,7 +77,7 @@ async fn settings_accept_requests_by_what_is_known() {
     assert_eq!(lists.each_ref().map(rejects), [true, true, false], "before the first read");
     fixture.clock.settle().await;
     assert_eq!(lists.each_ref().map(rejects), [false; 3]);
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     fixture.run(62).await;
     assert_eq!(lists.each_ref().map(rejects), [true, false, true]);
     assert_eq!(lists.each_ref().map(state), [RevocationState::Stale; 3]);
@@ -146,10 +146,10 @@ async fn a_log_that_is_down_for_long_and_then_empty_is_filled_again() {
     fixture.run(200).await;
     list.revoke(fixture.entry(2)).await.expect("appended");
     fixture.run(200).await;
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     fixture.run(1_000).await;
     fixture.log.clear();
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(6).await;
     let late = fixture.current_list().await;
     assert_eq!((knows(&late, 1), knows(&late, 2)), (false, true), "of the five minutes before the outage");
@@ -159,7 +159,7 @@ async fn a_log_that_is_down_for_long_and_then_empty_is_filled_again() {
 #[derive(Clone, Debug)]
 struct LossyLog {
     log: FakeLog,
-    fault: Arc<Mutex<Option<Loss>>>,
+    loss: Arc<Mutex<Option<Loss>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +172,7 @@ enum Loss {
 
 impl LossyLog {
     fn set(&self, loss: Option<Loss>) {
-        *self.fault.lock().expect("no panic") = loss;
+        *self.loss.lock().expect("no panic") = loss;
     }
 }
 
@@ -182,10 +182,10 @@ impl RevocationLog for LossyLog {
     }
 
     fn read(&self, read: LogRead) -> LogFuture<LogPage> {
-        let (page, fault) = (self.log.read(read), Arc::clone(&self.fault));
+        let (page, loss) = (self.log.read(read), Arc::clone(&self.loss));
         Box::pin(async move {
             let mut page = page.await?;
-            match *fault.lock().expect("no panic") {
+            match *loss.lock().expect("no panic") {
                 None => Ok(page),
                 Some(Loss::Unconfirmed) if !page.entries.is_empty() => {
                     page.failure = Some(LogError::Unavailable);
@@ -202,7 +202,7 @@ impl RevocationLog for LossyLog {
 async fn an_entry_that_a_failover_loses_without_a_sign_is_appended_again() {
     for loss in [Loss::Unread, Loss::Unconfirmed] {
         let fixture = Fixture::new();
-        let log = LossyLog { log: fixture.log.clone(), fault: Arc::default() };
+        let log = LossyLog { log: fixture.log.clone(), loss: Arc::default() };
         let list = || Revocations::builder().with_clock(fixture.clock.clone()).shared(log.clone()).expect("valid");
         let (one, other) = (list(), list());
         fixture.clock.settle().await;
@@ -248,10 +248,10 @@ async fn a_failover_to_an_older_state_drops_nothing_and_misses_nothing() {
 async fn a_read_that_hangs_is_noticed_after_eight_seconds() {
     let fixture = Fixture::new();
     let (one, other) = (fixture.current_list().await, fixture.current_list().await);
-    fixture.log.set_fault(LogFault::Hang);
+    fixture.log.set_failure(LogFailure::Hang);
     fixture.run(20).await;
     assert_eq!(other.status().last_error(), Some(LogError::TimedOut));
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(13).await;
     one.revoke(fixture.entry(1)).await.expect("appended");
     fixture.clock.settle().await;
@@ -298,9 +298,9 @@ async fn after_cuts_the_reader_continues_from_its_cursor() {
     for number in 0..20 {
         one.revoke(fixture.entry(number)).await.expect("appended");
         if number % 4 == 0 {
-            fixture.log.set_fault(LogFault::Down);
+            fixture.log.set_failure(LogFailure::Down);
             fixture.run(1).await;
-            fixture.log.set_fault(LogFault::None);
+            fixture.log.set_failure(LogFailure::None);
         }
     }
     fixture.run(5).await;
@@ -313,7 +313,7 @@ async fn after_cuts_the_reader_continues_from_its_cursor() {
 async fn an_entry_that_was_not_appended_counts_here_and_is_appended_later() {
     let fixture = Fixture::new();
     let (one, other) = (fixture.current_list().await, fixture.current_list().await);
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     assert_eq!(one.revoke(fixture.entry(1)).await, not_appended(LogError::Unavailable));
     assert!(knows(&one, 1));
     assert_eq!(one.status().pending_entries(), 1);
@@ -321,7 +321,7 @@ async fn an_entry_that_was_not_appended_counts_here_and_is_appended_later() {
     fixture.run(120).await;
     let attempts = fixture.log.appends() - before;
     assert!((5..=12).contains(&attempts), "after 1 s to 30 s: {attempts}");
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(5).await;
     assert!(knows(&other, 1), "once the log responds");
     assert_eq!((one.status().pending_entries(), fixture.log.len()), (0, 1));
@@ -331,7 +331,7 @@ async fn an_entry_that_was_not_appended_counts_here_and_is_appended_later() {
 async fn an_entry_that_has_ended_is_not_appended_any_more() {
     let fixture = Fixture::new();
     let list = fixture.current_list().await;
-    fixture.log.set_fault(LogFault::Fails(LogError::Full));
+    fixture.log.set_failure(LogFailure::Fails(LogError::Full));
     let entry = Revocation::jwt_id(ISSUER, "1").with_end(fixture.in_seconds(60));
     assert_eq!(list.revoke(entry).await, not_appended(LogError::Full));
     fixture.run(60 + 301 + 31).await;
@@ -342,13 +342,13 @@ async fn an_entry_that_has_ended_is_not_appended_any_more() {
 async fn a_clock_that_is_ahead_for_a_minute_drops_no_entry_that_waits() {
     let fixture = Fixture::new();
     let list = fixture.current_list().await;
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     assert_eq!(list.revoke(fixture.entry(1)).await, not_appended(LogError::Unavailable));
     fixture.clock.set_wall(fixture.in_seconds(86_400));
     fixture.run(60).await;
     fixture.clock.set_wall(fixture.clock.now().saturating_sub(Duration::from_secs(86_400)));
     assert_eq!(list.status().pending_entries(), 1);
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(6).await;
     assert_eq!((list.status().pending_entries(), fixture.log.len()), (0, 1));
 }
@@ -390,14 +390,14 @@ async fn a_caller_that_is_dropped_does_not_stop_the_append() {
 async fn an_append_that_hangs_returns_an_error_and_is_repeated() {
     let fixture = Fixture::new();
     let list = fixture.current_list().await;
-    fixture.log.set_fault(LogFault::Hang);
+    fixture.log.set_failure(LogFailure::Hang);
     let call = tokio::spawn({
         let (list, entry) = (list.clone(), fixture.entry(1));
         async move { list.revoke(entry).await }
     });
     fixture.run(3).await;
     assert_eq!(call.await.expect("no panic"), not_appended(LogError::TimedOut));
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(10).await;
     assert_eq!(fixture.log.len(), 1);
 }
@@ -428,7 +428,7 @@ async fn a_full_list_is_loud_and_reads_no_further() {
 async fn too_many_pending_entries_are_refused() {
     let fixture = Fixture::new();
     let list = fixture.current_list().await;
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     let many = (0..crate::defaults::MAX_PENDING_REVOCATIONS).map(|number| fixture.entry(number));
     assert_eq!(list.revoke_all(many).await, not_appended(LogError::Unavailable));
     let another = fixture.entry(crate::defaults::MAX_PENDING_REVOCATIONS);
@@ -444,7 +444,7 @@ async fn too_many_pending_entries_are_refused() {
 async fn a_signal_that_the_queue_had_no_room_for_is_appended_when_it_is_repeated() {
     let fixture = Fixture::new();
     let (list, other) = (fixture.current_list().await, fixture.current_list().await);
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     let last = crate::defaults::MAX_PENDING_REVOCATIONS;
     let many = (0..last).map(|number| fixture.entry(number));
     assert_eq!(list.revoke_all(many).await, not_appended(LogError::Unavailable));
@@ -453,7 +453,7 @@ async fn a_signal_that_the_queue_had_no_room_for_is_appended_when_it_is_repeated
         let refused = list.add_signal(vec![signal.clone()]).await;
         assert_eq!(refused, Err(RevokeError::NotAppended { error: LogError::TooManyPending }));
     }
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(10).await;
     assert_eq!((list.status().pending_entries(), knows(&other, last)), (0, false));
     assert_eq!(list.add_signal(vec![signal.clone()]).await, Ok(false), "it is in the list");
@@ -474,9 +474,9 @@ async fn a_signal_is_acknowledged_while_the_log_is_down_and_a_repeated_one_is_ap
     fixture.clock.settle().await;
     assert_eq!(other.add_signal(vec![fixture.entry(1)]).await, Ok(false), "it was read from the log");
     assert_eq!(fixture.log.len(), 1);
-    fixture.log.set_fault(LogFault::Down);
+    fixture.log.set_failure(LogFailure::Down);
     assert_eq!(one.add_signal(vec![fixture.entry(2)]).await, Ok(true));
-    fixture.log.set_fault(LogFault::None);
+    fixture.log.set_failure(LogFailure::None);
     fixture.run(5).await;
     assert!(knows(&other, 2));
 }
