@@ -43,10 +43,10 @@ def tenants_that_come_and_go(folder, server):
         assert_equal(api.get("/me", server.token()).status, 200, "a token of the configured issuer")
 
         # A tenant that the list does not have.
-        server.tenant("stranger", "create")
-        assert_rejected(api.get("/me", server.tenant_token("stranger")), "a tenant that is not listed")
+        server.tenant("unlisted", "create")
+        assert_rejected(api.get("/me", server.tenant_token("unlisted")), "a tenant that is not listed")
         counts = server.request_counts()
-        assert not any(path.startswith("/t/stranger/.well-known") for path in counts), "nothing is fetched for it"
+        assert not any(path.startswith("/t/unlisted/.well-known") for path in counts), "nothing is fetched for it"
 
         # A listed tenant that is created later, and one that is removed, within two seconds of the change.
         server.tenant("late", "create")

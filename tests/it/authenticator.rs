@@ -118,7 +118,7 @@ fn seen(outcome: Outcome) -> Seen {
 /// Requests that differ in method, version, content type, credentials and hosts.
 fn requests(server: &TestIssuer) -> Vec<Request<()>> {
     let good = || server.token().subject("ann").scope("read").claim("org_name", "acme");
-    let stranger = TestIssuer::new();
+    let other_issuer = TestIssuer::new();
     let bearer = |token: String| format!("Bearer {token}");
     let authorizations: Vec<Vec<String>> = [
         vec![],
@@ -135,7 +135,7 @@ fn requests(server: &TestIssuer) -> Vec<Request<()>> {
         vec![bearer(good().issuer("https://other.test/").sign())],
         vec![bearer(good().kid("unknown").sign())],
         vec![bearer(good().with_broken_signature().sign())],
-        vec![bearer(good().signed_by(&stranger).sign())],
+        vec![bearer(good().signed_by(&other_issuer).sign())],
         vec![bearer(good().unsigned().sign())],
         vec![bearer(good().claim("cnf", serde_json::json!({ "jkt": "a" })).sign())],
         vec![bearer(good().claim("blocked", true).sign())],

@@ -124,7 +124,7 @@ async fn reach_decides_between_session_and_user_and_the_only_one_counts() {
 fn wrong_tokens(fixture: &Fixture) -> Vec<(&'static str, TokenBuilder)> {
     let valid = || fixture.logout_token();
     let events = |value: serde_json::Value| valid().claim("events", value);
-    let stranger = TestIssuer::named("https://other.test/").with_algorithms([Algorithm::ES256]);
+    let other_issuer = TestIssuer::named("https://other.test/").with_algorithms([Algorithm::ES256]);
     vec![
         ("74 nonce", valid().claim("nonce", "n")),
         ("75 nonce null", valid().claim("nonce", json!(null))),
@@ -148,7 +148,7 @@ fn wrong_tokens(fixture: &Fixture) -> Vec<(&'static str, TokenBuilder)> {
         ("81 alg none", valid().header("alg", "none")),
         ("81 another algorithm", valid().header("alg", "RS256")),
         ("81 signature", valid().with_broken_signature()),
-        ("81 another key", valid().signed_by(&stranger)),
+        ("81 another key", valid().signed_by(&other_issuer)),
         ("82 another client", valid().audience("mobile")),
         ("82 no aud", valid().without("aud")),
         ("82 the API", valid().audience(AUDIENCE)),

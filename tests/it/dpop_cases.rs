@@ -936,7 +936,7 @@ const ELSEWHERE: &[(&[u8], &str, &[&str])] = &[
         ],
     ),
     (&[118], "dpop_redis", &["case_118_a_full_store_rejects", "case_118_a_store_that_drops_keys_is_not_used"]),
-    (&[119], "dpop_replay", &["case_119_proofs_by_strangers_take_no_memory"]),
+    (&[119], "dpop_replay", &["case_119_proofs_by_another_key_take_no_memory"]),
     (&[120], "dpop_replay", &["case_120_a_full_period_rejects_until_the_next_one"]),
     (&[121], "dpop_redis", &["case_121_a_proof_is_accepted_once_in_all_replicas"]),
     (&[122], "dpop_redis", &["case_122_apis_with_different_names_do_not_see_the_proofs_of_each_other"]),

@@ -278,7 +278,7 @@ fn a_request_waits_for_a_store_no_longer_than_the_timeout() {
 
 /// A million proofs in a build with optimizations, as `.ci/deep` runs it, and fewer in another one.
 #[test]
-fn case_119_proofs_by_strangers_take_no_memory() {
+fn case_119_proofs_by_another_key_take_no_memory() {
     let count = if cfg!(debug_assertions) { 10_000 } else { 1_000_000 };
     let store = TestStore::default();
     let worlds = [world(), with_dpop(|dpop| dpop.with_replay_store(store.clone()))];
@@ -288,8 +288,8 @@ fn case_119_proofs_by_strangers_take_no_memory() {
     for world in &worlds {
         let token = world.token().sign();
         assert_eq!(world.answer(world.request(&token)), Answer::Accepted);
-        let stranger = world.other.proof("GET", URL, &token).sign();
-        let (header, rest) = stranger.split_once('.').expect("dots");
+        let by_other_key = world.other.proof("GET", URL, &token).sign();
+        let (header, rest) = by_other_key.split_once('.').expect("dots");
         let (_, signature) = rest.split_once('.').expect("dots");
         let answer_at_once = |proof: &str| {
             let request = dpop_request(&token, proof);

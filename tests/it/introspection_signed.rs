@@ -56,7 +56,7 @@ async fn accepts_only_answers_that_the_issuer_has_signed_for_this_client() {
     let scripted = Scripted::new();
     let server = server(&scripted);
     let good = || signed(&server, &active(json!({})));
-    let stranger = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone()).with_algorithms([Algorithm::ES256]);
+    let other_keys = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone()).with_algorithms([Algorithm::ES256]);
     let issued = |seconds: i64| Timestamp::from_secs(NOW + seconds);
     for (token, expected) in [
         // Case 44.
@@ -74,7 +74,7 @@ async fn accepts_only_answers_that_the_issuer_has_signed_for_this_client() {
         // Case 49.
         (good().hs256_with_public_key(), Error::Algorithm),
         // Case 51.
-        (good().signed_by(&stranger), Error::Signature),
+        (good().signed_by(&other_keys), Error::Signature),
         (good().with_broken_signature(), Error::Signature),
         (good().kid("unknown"), Error::Key),
         (good().without("token_introspection").claim("active", true), Error::Content),

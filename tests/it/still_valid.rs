@@ -126,8 +126,8 @@ async fn rejects_claims_that_this_validator_would_not_accept() {
     let kind = |validator: &Validator| validator.still_valid(&claims).map_err(|rejection| rejection.kind());
     assert_eq!(kind(&validator(AUDIENCE)), Ok(()));
     assert_eq!(kind(&validator("https://other.test/")), Err(RejectionKind::Audience));
-    let stranger = TestIssuer::named("https://stranger.test/");
-    let other_issuer = validator_for(Api::new(AUDIENCE, trusted(&stranger, Algorithm::RS256)));
+    let other_server = TestIssuer::named("https://other.test/");
+    let other_issuer = validator_for(Api::new(AUDIENCE, trusted(&other_server, Algorithm::RS256)));
     assert_eq!(other_issuer.still_valid(&claims), Err(Rejection::Issuer(IssuerError::Unknown { difference: None })));
     let secret = Secret::from_text("a secret of more than thirty-two bytes");
     let symmetric = validator_for(Api::new(AUDIENCE, Issuer::shared_secret(server.issuer(), secret)));

@@ -315,7 +315,7 @@ async fn case_114_connects_to_public_addresses_only() {
 #[tokio::test]
 async fn case_115_ten_thousand_unproven_tenants_displace_no_proven_one() {
     let realms = Realms::new(["a", "b"]);
-    let stranger = realms.server("b");
+    let other_realm = realms.server("b");
     let tenants = realms.tenants().with_max_tenants(80).with_new_tenants_per_second(1_000);
     let validator = realms.build(Api::for_tenants(AUDIENCE, tenants));
     let token = realms.token("a");
@@ -325,7 +325,7 @@ async fn case_115_ten_thousand_unproven_tenants_displace_no_proven_one() {
         let realm = format!("x{number}");
         realms.set(&realm, Answer::Known);
         // Nobody can sign as this tenant: its server does not exist.
-        let forged = token_of(&stranger, &iss(&realm));
+        let forged = token_of(&other_realm, &iss(&realm));
         assert!(outcome(&validator, &forged).await.is_err());
         if number % 1_000 == 999 {
             realms.pass(SECOND).await;

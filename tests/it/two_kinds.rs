@@ -79,9 +79,9 @@ async fn rejects_tokens_that_confuse_the_kinds() {
             Err(Rejection::Signature)
         );
         // Another secret.
-        let stranger = TestIssuer::named(ISS).with_algorithms([Algorithm::HS256]);
+        let other_secret = TestIssuer::named(ISS).with_algorithms([Algorithm::HS256]);
         assert_eq!(
-            outcome(&validator, stranger.token().expires_in(Duration::from_secs(600))).await,
+            outcome(&validator, other_secret.token().expires_in(Duration::from_secs(600))).await,
             Err(Rejection::Signature)
         );
         // Signed with the secret, with the algorithm of the other kind, and the other way round.
