@@ -63,7 +63,7 @@ impl Fetch for Slow {
     }
 }
 
-fn asking(delay: Duration) -> (Validator, TestIssuer) {
+fn introspecting(delay: Duration) -> (Validator, TestIssuer) {
     let server = server(Algorithm::RS256).with_client("orders-api", "secret");
     let authentication = ClientAuthentication::basic("orders-api", "secret");
     // No call is made ahead of the end of an answer while the bench runs.
@@ -74,7 +74,7 @@ fn asking(delay: Duration) -> (Validator, TestIssuer) {
 }
 
 fn hits(runtime: &Runtime) {
-    let (opaque, server) = asking(Duration::ZERO);
+    let (opaque, server) = introspecting(Duration::ZERO);
     let jwt = Validator::new(api(&server, Algorithm::RS256)).expect("a valid configuration");
     let jwts: Vec<String> = (0..TOKENS).map(|number| token(&server, number).sign()).collect();
     let texts: Vec<String> = (0..TOKENS).map(|number| token(&server, number).opaque()).collect();
@@ -100,15 +100,15 @@ fn hits(runtime: &Runtime) {
 /// Sends 10,000 concurrent requests with one token that is not known yet.
 fn first_requests() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let (validator, server) = asking(Duration::from_millis(500));
+    let (validator, server) = introspecting(Duration::from_millis(500));
     let text: Arc<str> = Arc::from(token(&server, 0).opaque());
     let begin = Instant::now();
     runtime.block_on(async {
-        let ask = |_| {
+        let validate = |_| {
             let (validator, text) = (validator.clone(), Arc::clone(&text));
             tokio::spawn(async move { validator.validate(&text).await.map(drop) })
         };
-        for request in (0..10_000).map(ask).collect::<Vec<_>>() {
+        for request in (0..10_000).map(validate).collect::<Vec<_>>() {
             request.await.expect("no panic").expect("active");
         }
     });
@@ -120,7 +120,7 @@ fn first_requests() {
 /// Sends 1,000 random tokens a second to one of two validators, and known tokens to the first.
 fn flood(runtime: &Runtime) {
     let delay = Duration::from_millis(5);
-    let ((candidate, server), (control, _)) = (asking(delay), asking(delay));
+    let ((candidate, server), (control, _)) = (introspecting(delay), introspecting(delay));
     let texts: Vec<String> = (0..200).map(|number| token(&server, number).opaque()).collect();
     runtime.block_on(async {
         for text in &texts {

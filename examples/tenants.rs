@@ -22,7 +22,7 @@ mod outcome;
 
 const AUDIENCE: &str = "https://api.northwind.com";
 
-/// The customers of the application. A real one asks its database.
+/// The customers of the application. A real one reads its database.
 #[derive(Clone, Default)]
 struct Customers(Arc<RwLock<BTreeSet<String>>>);
 

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 rejected, 2 the arguments or the configuration
-//! are invalid, 3 the issuer's keys, or its answer about the token, are unavailable. If the issuer has introspection, its
-//! server is asked, and the report shows what it said. The key store of the server is neither read nor written. The output
+//! are invalid, 3 the issuer's keys, or its answer about the token, are unavailable. If the issuer has introspection, the
+//! token is introspected, and the report shows the answer. The key store of the server is neither read nor written. The output
 //! has colors on a terminal; `CLICOLOR_FORCE=1` always enables them, and `NO_COLOR` always disables them. Every user of the
 //! machine can read a token on the command line: prefer standard input.
 

@@ -1,4 +1,4 @@
-//! `POST /__revoke`: adds an entry to the list of revocations. For tests only, because it asks for no credential.
+//! `POST /__revoke`: adds an entry to the list of revocations. For tests only, because it requires no credential.
 //!
 //! The body is JSON: `issuer`, `kind` (`jti`, `sid`, `sub`, `client` or `issuer`), `value` (not for `issuer`), and the NumericDates
 //! `until` (the `exp` of the token) and `before` (the latest `iat`), which are optional.

@@ -1,4 +1,4 @@
-"""Opaque tokens and revocations: the API asks the authorization server about tokens (RFC 7662, RFC 9701)."""
+"""Opaque tokens and revocations: token introspection (RFC 7662, RFC 9701)."""
 
 import time
 
@@ -10,8 +10,8 @@ from servers import AUDIENCE
 OPAQUE = AUDIENCE + "opaque"
 
 
-def asking(folder, name, server, audience, secret="rs-secret", algorithms=("RS256",), **settings):
-    """Returns the API, whose server is asked about tokens. `algorithms=None` means opaque tokens only."""
+def introspecting(folder, name, server, audience, secret="rs-secret", algorithms=("RS256",), **settings):
+    """Returns an API with introspection. `algorithms=None` means opaque tokens only."""
     values = {"client_id": "rs", "client_secret_env": "E2E_CLIENT_SECRET", "discovered": True, **settings}
     text = {True: "true", False: "false"}
     members = ", ".join(f"{key} = {text.get(value) or repr(value).replace(chr(39), chr(34))}" for key, value in values.items())
@@ -24,7 +24,7 @@ def asking(folder, name, server, audience, secret="rs-secret", algorithms=("RS25
 
 def opaque_tokens_beside_jwts(folder, server):
     """JWTs are verified locally, opaque tokens are introspected once per ttl, and a revoked one is rejected after it."""
-    with asking(folder, "introspection", server, [AUDIENCE, OPAQUE], ttl="2s", negative_ttl="1s") as api:
+    with introspecting(folder, "introspection", server, [AUDIENCE, OPAQUE], ttl="2s", negative_ttl="1s") as api:
         server.introspections()
         for _ in range(10):
             assert_equal(api.get("/me", server.token()).status, 200, "a JWT")
@@ -47,18 +47,18 @@ def opaque_tokens_beside_jwts(folder, server):
 
 def opaque_tokens_only(folder, server):
     """An issuer with introspection only needs no keys, and rejects a JWT without a call."""
-    with asking(folder, "opaque-only", server, OPAQUE, algorithms=None, auth="post") as api:
+    with introspecting(folder, "opaque-only", server, OPAQUE, algorithms=None, auth="post") as api:
         assert_equal(api.get("/me", server.token_in_format("opaque")).status, 200, "an opaque token")
         server.introspections()
         assert_rejected(api.get("/me", server.token()), "a JWT")
         assert_equal(server.introspections(), 0, "calls for a JWT")
-    with asking(folder, "other-audience", server, AUDIENCE, algorithms=None) as api:
+    with introspecting(folder, "other-audience", server, AUDIENCE, algorithms=None) as api:
         assert_rejected(api.get("/me", server.token_in_format("opaque")), "a token for another audience")
 
 
 def signed_answers(folder, server):
     """Answers that the server signs are verified with its keys, also after a rotation."""
-    with asking(folder, "signed", server, OPAQUE, signed=True, ttl="1s", negative_ttl="1s") as api:
+    with introspecting(folder, "signed", server, OPAQUE, signed=True, ttl="1s", negative_ttl="1s") as api:
         opaque = server.token_in_format("opaque")
         assert_equal(api.get("/me", opaque).status, 200, "a signed answer")
         server.rotate("add")
@@ -70,13 +70,13 @@ def signed_answers(folder, server):
         assert_unavailable(api.get("/me", server.token_in_format("opaque")), "an answer without a signature")
         server.break_introspection("ok")
     # oidc-provider does not introspect its own JWTs: 400 `unsupported_token_type`.
-    with asking(folder, "every-token", server, AUDIENCE, every_token=True) as api:
+    with introspecting(folder, "every-token", server, AUDIENCE, every_token=True) as api:
         assert_rejected(api.get("/me", server.token()), "a JWT that the server does not introspect")
 
 
 def wrong_client_secret(folder, server):
     """If the server refuses the credentials of the API, that is no verdict about tokens, and the server is left alone."""
-    with asking(folder, "wrong-secret", server, OPAQUE, secret="wrong", algorithms=None) as api:
+    with introspecting(folder, "wrong-secret", server, OPAQUE, secret="wrong", algorithms=None) as api:
         server.introspections()
         tokens = [server.token_in_format("opaque") for _ in range(3)]
         server.introspections()
@@ -90,7 +90,7 @@ def wrong_client_secret(folder, server):
 
 def failures_of_the_introspection_endpoint(folder, server):
     """Whatever the endpoint responds, a request without an answer gets 503, and never 401. Known tokens stay accepted."""
-    with asking(folder, "introspection-failures", server, OPAQUE, ttl="60s") as api:
+    with introspecting(folder, "introspection-failures", server, OPAQUE, ttl="60s") as api:
         known = server.token_in_format("opaque")
         for failure in ("500", "429", "html", "slow", "huge", "string_active", "no_active", "redirect"):
             assert_equal(api.get("/me", known).status, 200, f"before {failure}")
@@ -105,10 +105,10 @@ def failures_of_the_introspection_endpoint(folder, server):
             assert wait_until(lambda: api.get("/me", new).status == 200, 35) is not None, f"recovers from {failure}"
 
 
-def every_jwt_is_asked_about(folder, server):
+def every_jwt_is_introspected(folder, server):
     """A JWT whose signature is valid is rejected after its revocation."""
     settings = {"every_token": True, "auth": "post", "ttl": "1s", "negative_ttl": "1s"}
-    with asking(folder, "revoked", server, AUDIENCE, secret="svc-secret", **settings) as api:
+    with introspecting(folder, "revoked", server, AUDIENCE, secret="svc-secret", **settings) as api:
         token = server.token()
         assert_equal(api.get("/me", token).status, 200, "a JWT that is not revoked")
         server.revoke(token)

@@ -52,7 +52,7 @@ def main():
                 suite.against(secured, [mutual_tls.certificates_behind_proxies, dpop.proofs_behind_proxies])
                 suite.run(clients.cross_origin_page, None)
                 suite.run(observability.prometheus_scrapes_and_loads_the_alerts, None)
-                suite.against(Glewlwyd(folder), scenarios.EVERYWHERE + [dpop.clients_with_proofs, introspection.every_jwt_is_asked_about])
+                suite.against(Glewlwyd(folder), scenarios.EVERYWHERE + [dpop.clients_with_proofs, introspection.every_jwt_is_introspected])
                 suite.against(OidcProvider(folder, modules), replay_store.SCENARIOS)
         finally:
             stop_all()

@@ -216,7 +216,7 @@ async fn case_141_a_token_of_a_withdrawn_key_is_rejected_although_its_proof_is_g
             request.headers_mut().insert(AUTHORIZATION, credential);
             let sender = Arc::clone(&world);
             let response = tokio::spawn(async move { sender.send_async(request).await });
-            // The validator asks the issuer for a key that it does not know.
+            // The validator fetches the keys, because it does not know the key of the token.
             world.clock.run_for(Duration::from_secs(60)).await;
             let response = response.await.expect("no panic");
             let expected = if scheme == "DPoP" { Answer::InvalidToken } else { Answer::InvalidTokenBearer };

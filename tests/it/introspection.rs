@@ -236,7 +236,7 @@ async fn a_jwt_is_never_introspected() {
     assert_eq!(scripted.calls(), 0);
 }
 
-/// The explanation does not call such a text opaque, and says why the server was not asked.
+/// The explanation does not call such a text opaque, and says why it is not introspected.
 #[tokio::test]
 async fn explains_that_a_text_counts_as_a_jwt() {
     let server = TestIssuer::named(ISSUER);

@@ -118,7 +118,7 @@ async fn refused_credentials_stop_all_calls_after_two_tokens_and_one_probe() {
             scripted.clock.settle().await;
         }
         assert_eq!(scripted.calls(), 3);
-        // Nor is the server asked for each request later: four tokens, with probes, at the end of each pause.
+        // Nor does each later request cause a call: four tokens, with probes, at the end of each pause.
         for second in 0..60 {
             let answer = result(&validator, &format!("later-token-{second}")).await;
             assert_eq!(cause(answer), IntrospectionError::CredentialsRefused);
@@ -252,7 +252,7 @@ impl Fetch for LimitedPerClient {
     }
 }
 
-/// The known tokens that are asked about during the flood meet the limit as well: before and after it is confirmed.
+/// The calls about known tokens during the flood get 429 as well: before and after it is confirmed.
 #[tokio::test]
 async fn a_flood_of_unknown_tokens_costs_known_ones_nothing_at_a_server_that_limits_each_client() {
     let scripted = Scripted::new();
@@ -547,7 +547,7 @@ async fn a_request_that_waits_in_vain_for_a_slot_is_not_blamed_on_the_server() {
 
 /// A flood of unknown tokens that has caused a rate limit does not cause the next one at once.
 #[tokio::test]
-async fn unknown_tokens_are_asked_about_one_at_a_time_after_a_rate_limit() {
+async fn introspects_unknown_tokens_one_at_a_time_after_a_rate_limit() {
     let scripted = Scripted::new();
     scripted.network.always(&kind("good"), reply(&active(json!({}))));
     scripted.network.always(&kind("unknown"), reply(&inactive()));

@@ -129,7 +129,7 @@ async fn an_answer_ends_with_the_token_and_is_not_used_if_the_clock_is_set_back(
 
 /// Case 40.
 #[tokio::test]
-async fn asks_about_a_dead_token_once_in_the_negative_ttl() {
+async fn introspects_a_dead_token_once_in_the_negative_ttl() {
     let scripted = Scripted::answering(&inactive());
     let validator = scripted.validator();
     for period in 1..=3 {
@@ -150,7 +150,7 @@ async fn asks_about_a_dead_token_once_in_the_negative_ttl() {
 }
 
 #[tokio::test]
-async fn remembers_a_positive_answer_that_the_api_refuses() {
+async fn remembers_a_positive_answer_that_the_api_rejects() {
     let scripted = Scripted::answering(&active(json!({ "aud": "https://other.test/" })));
     let validator = scripted.validator();
     let first = result(&validator, TOKEN).await;
@@ -307,22 +307,22 @@ async fn a_negative_answer_ends_the_grace_period() {
 
 /// H3: a request does not join a call that began before the token was evicted; M4: other calls are not affected.
 #[tokio::test]
-async fn an_evicted_token_is_asked_about_again() {
+async fn introspects_an_evicted_token_again() {
     let scripted = Scripted::new();
     let slow = |subject: &str| reply(&active(json!({ "sub": subject }))).with_delay(SECOND);
     scripted.always_reply(slow("before"));
     let validator = Arc::new(scripted.validator());
-    let ask = |token: &'static str| {
+    let validate = |token: &'static str| {
         let validator = Arc::clone(&validator);
         tokio::spawn(async move { validator.validate(token).await.map(|claims| claims.subject().map(str::to_owned)) })
     };
-    let (early, other) = (ask(TOKEN), ask("other-token"));
+    let (early, other) = (validate(TOKEN), validate("other-token"));
     scripted.clock.settle().await;
     validator.evict_token(TOKEN);
     // An answer to a call that began at this very time would count as one from before.
     scripted.clock.advance(Duration::from_millis(1));
     scripted.always_reply(slow("after"));
-    let (late, joined) = (ask(TOKEN), ask("other-token"));
+    let (late, joined) = (validate(TOKEN), validate("other-token"));
     scripted.clock.settle().await;
     assert_eq!(scripted.calls(), 3);
     scripted.clock.run_for(SECOND).await;
@@ -346,13 +346,13 @@ async fn remembers_the_answer_to_a_call_that_is_sent_after_an_eviction() {
     scripted.network.always(&kind("slow"), reply(&active(json!({}))).with_delay(SECOND));
     scripted.network.always(&kind("dead"), reply(&inactive()));
     let validator = Arc::new(scripted.validator_by_kind(introspection().with_max_calls(2)));
-    let ask = |token: &'static str| {
+    let validate = |token: &'static str| {
         let validator = Arc::clone(&validator);
         tokio::spawn(async move { result(&validator, token).await })
     };
-    let slow = ask("slow-token");
+    let slow = validate("slow-token");
     scripted.clock.settle().await;
-    let dead = ask("dead-token");
+    let dead = validate("dead-token");
     scripted.clock.settle().await;
     validator.evict_token("dead-token");
     scripted.clock.run_for(2 * SECOND).await;
@@ -362,7 +362,7 @@ async fn remembers_the_answer_to_a_call_that_is_sent_after_an_eviction() {
 
 /// Validators of one API with other types of claims share the client, but not the token cache.
 #[tokio::test]
-async fn an_answer_that_the_api_refuses_ends_the_use_of_earlier_ones_everywhere() {
+async fn an_answer_that_the_api_rejects_ends_the_use_of_earlier_ones_everywhere() {
     let scripted = Scripted::answering(&active(json!({})));
     let validator = scripted.validator();
     let other = validator.clone().with_custom_claims::<serde_json::Value>();
@@ -373,24 +373,24 @@ async fn an_answer_that_the_api_refuses_ends_the_use_of_earlier_ones_everywhere(
     assert!(other.validate(TOKEN).await.is_err());
 }
 
-/// The request that would judge a newer answer is gone.
+/// The request that would check a newer answer has ended.
 #[tokio::test]
-async fn an_answer_that_no_request_has_judged_ends_the_grace_period_of_an_earlier_one() {
+async fn an_answer_that_no_request_has_checked_ends_the_grace_period_of_an_earlier_one() {
     let scripted = Scripted::answering(&active(json!({})));
     let validator = Arc::new(scripted.validator_with(introspection().with_revocation_grace(3_600 * SECOND)));
-    let ask = || {
+    let validate = || {
         let validator = Arc::clone(&validator);
         tokio::spawn(async move { result(&validator, TOKEN).await })
     };
-    assert_eq!(ask().await.expect("no panic"), Ok(()));
+    assert_eq!(validate().await.expect("no panic"), Ok(()));
     scripted.clock.run_for(30 * SECOND).await;
     scripted.always_reply(reply(&active(json!({ "aud": "https://other.test/" }))).with_delay(SECOND));
-    let request = ask();
+    let request = validate();
     scripted.clock.settle().await;
     request.abort();
     scripted.clock.run_for(SECOND).await;
     scripted.always_reply(down());
-    assert_eq!(cause(ask().await.expect("no panic")), IntrospectionError::Network { error: FetchError::Connect });
+    assert_eq!(cause(validate().await.expect("no panic")), IntrospectionError::Network { error: FetchError::Connect });
 }
 
 /// Case 43.

@@ -1,4 +1,4 @@
-//! Fixtures of the tests of introspection: a server with scripted answers, and a validator that asks it.
+//! Fixtures of the tests of introspection: a server with scripted answers, and a validator that calls it.
 
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};

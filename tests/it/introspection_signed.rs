@@ -164,16 +164,16 @@ async fn finds_the_endpoint_in_the_discovery_document() {
     assert!(matches!(cause(result(&validator("s3cret"), &token).await), IntrospectionError::Discovery { .. }));
 }
 
-/// Returns a validator that asks about every token, and a token.
-fn asking(scripted: &Scripted, settings: Introspection) -> (Validator, TestIssuer) {
+/// Returns a validator that introspects every JWT, and its issuer.
+fn introspecting(scripted: &Scripted, settings: Introspection) -> (Validator, TestIssuer) {
     let server = server(scripted);
     (scripted.validator_of(Api::new(AUDIENCE, trusted(&server, settings.with_every_jwt()))), server)
 }
 
 #[tokio::test]
-async fn asks_about_each_genuine_token_and_rejects_a_revoked_one() {
+async fn introspects_each_genuine_token_and_rejects_a_revoked_one() {
     let scripted = Scripted::answering(&json!({ "active": true }));
-    let (validator, server) = asking(&scripted, introspection().with_ttl(10 * SECOND));
+    let (validator, server) = introspecting(&scripted, introspection().with_ttl(10 * SECOND));
     let token = server.token().sign();
     for _ in 0..3 {
         let claims = validator.validate(&token).await.expect("active");
@@ -194,7 +194,7 @@ async fn asks_about_each_genuine_token_and_rejects_a_revoked_one() {
 #[tokio::test]
 async fn rejects_an_answer_that_contradicts_the_token() {
     let scripted = Scripted::new();
-    let (validator, server) = asking(&scripted, introspection().with_revocation_grace(60 * SECOND));
+    let (validator, server) = introspecting(&scripted, introspection().with_revocation_grace(60 * SECOND));
     let token = || server.token().claim("jti", "j").claim("client_id", "shop").sign();
     // The first answer starts a probe.
     scripted.always(&active(json!({})));
@@ -232,7 +232,7 @@ async fn rejects_an_answer_that_contradicts_the_token() {
 #[tokio::test]
 async fn a_contradicted_token_is_not_accepted_in_the_grace_period() {
     let scripted = Scripted::answering(&json!({ "active": true }));
-    let (validator, server) = asking(&scripted, introspection().with_revocation_grace(3_600 * SECOND));
+    let (validator, server) = introspecting(&scripted, introspection().with_revocation_grace(3_600 * SECOND));
     let token = server.token().sign();
     assert_eq!(result(&validator, &token).await, Ok(()));
     scripted.clock.run_for(30 * SECOND).await;
@@ -259,7 +259,7 @@ async fn a_contradicted_token_is_not_accepted_in_the_grace_period() {
 async fn an_outage_rejects_genuine_tokens_with_503_and_forged_ones_with_401() {
     let scripted = Scripted::new();
     scripted.always_reply(Reply::error(FetchError::Connect));
-    let (validator, server) = asking(&scripted, introspection());
+    let (validator, server) = introspecting(&scripted, introspection());
     let down = IntrospectionError::Network { error: FetchError::Connect };
     assert_eq!(cause(result(&validator, &server.token().sign()).await), down);
     let calls = scripted.calls();
@@ -276,7 +276,7 @@ async fn an_outage_rejects_genuine_tokens_with_503_and_forged_ones_with_401() {
 #[tokio::test]
 async fn accepts_tokens_without_an_answer_only_in_an_outage_and_if_configured() {
     let scripted = Scripted::new();
-    let (validator, server) = asking(&scripted, introspection().dangerous_fail_open());
+    let (validator, server) = introspecting(&scripted, introspection().dangerous_fail_open());
     let token = server.token().sign();
     scripted.always_reply(Reply::error(FetchError::Connect));
     assert_eq!(result(&validator, &token).await, Ok(()));
@@ -294,7 +294,7 @@ async fn accepts_tokens_without_an_answer_only_in_an_outage_and_if_configured() 
 
 /// A token with a shared secret is cached while the answer lasts, and not longer than the secret is in use.
 #[tokio::test]
-async fn asks_about_tokens_with_a_shared_secret_and_checks_the_secret_on_each_hit() {
+async fn introspects_tokens_with_a_shared_secret_and_checks_the_secret_on_each_hit() {
     let scripted = Scripted::answering(&json!({ "active": true }));
     let server = server(&scripted).with_algorithms([Algorithm::HS256]);
     let secrets = SecretSource::new(Secret::from_text(server.secret()).expect("a secret"));
@@ -312,7 +312,7 @@ async fn asks_about_tokens_with_a_shared_secret_and_checks_the_secret_on_each_hi
 async fn the_answer_is_part_of_the_claims_only_for_opaque_tokens() {
     let scripted = Scripted::new();
     scripted.always_reply(reply(&json!({ "active": true, "scope": "admin" })));
-    let (validator, server) = asking(&scripted, introspection());
+    let (validator, server) = introspecting(&scripted, introspection());
     let claims = validator.validate(&server.token().scope("read").sign()).await.expect("active");
     assert!(claims.grants_scope("read") && !claims.grants_scope("admin"));
 }
@@ -322,7 +322,7 @@ async fn the_answer_is_part_of_the_claims_only_for_opaque_tokens() {
 async fn a_contradiction_is_remembered_after_an_accepted_answer() {
     for wait in [25, 31] {
         let scripted = Scripted::answering(&json!({ "active": true }));
-        let (validator, server) = asking(&scripted, introspection());
+        let (validator, server) = introspecting(&scripted, introspection());
         let token = server.token().sign();
         assert_eq!(result(&validator, &token).await, Ok(()));
         scripted.always(&json!({ "active": true, "sub": "mallory" }));
@@ -341,7 +341,7 @@ async fn a_contradiction_is_remembered_after_an_accepted_answer() {
 /// The token may expire or be revoked while a request waits for the answer.
 #[tokio::test]
 async fn checks_a_signed_token_again_after_the_wait() {
-    let ask = async |revocations: &Revocations, token: &dyn Fn(TokenBuilder) -> TokenBuilder, revoke: bool| {
+    let validate = async |revocations: &Revocations, token: &dyn Fn(TokenBuilder) -> TokenBuilder, revoke: bool| {
         let scripted = Scripted::new();
         scripted.always_reply(reply(&json!({ "active": true })).with_delay(2 * SECOND));
         let server = server(&scripted);
@@ -360,20 +360,20 @@ async fn checks_a_signed_token_again_after_the_wait() {
     };
     let plain = |token: TokenBuilder| token;
     let list = Revocations::in_memory();
-    assert_eq!(ask(&list, &plain, false).await, Ok(()));
-    assert_eq!(ask(&list, &plain, true).await.map_err(|error| error.kind()), Err(RejectionKind::Revoked));
+    assert_eq!(validate(&list, &plain, false).await, Ok(()));
+    assert_eq!(validate(&list, &plain, true).await.map_err(|error| error.kind()), Err(RejectionKind::Revoked));
     // With the leeway of five seconds, this token ends one second after the request.
     let expires = |token: TokenBuilder| token.expires_at(Timestamp::from_secs(NOW - 4));
     let list = Revocations::in_memory();
     let expired = Err(Rejection::Claims(ClaimError::Expired));
-    assert_eq!(ask(&list, &expires, false).await, expired);
+    assert_eq!(validate(&list, &expires, false).await, expired);
 }
 
 /// Neither an eviction by the application nor the tokens of others make a revoked token acceptable in an outage.
 #[tokio::test]
 async fn a_revoked_token_stays_rejected_in_an_outage() {
     let scripted = Scripted::answering(&inactive());
-    let (validator, server) = asking(&scripted, introspection().dangerous_fail_open());
+    let (validator, server) = introspecting(&scripted, introspection().dangerous_fail_open());
     let (revoked, other, evicted) =
         (server.token().claim("jti", "1").sign(), server.token().sign(), server.token().claim("jti", "2").sign());
     assert_eq!(result(&validator, &revoked).await, Err(INACTIVE));
@@ -393,7 +393,7 @@ async fn a_revoked_token_stays_rejected_in_an_outage() {
 #[tokio::test]
 async fn a_token_that_the_answer_contradicts_stays_rejected_in_an_outage() {
     let scripted = Scripted::answering(&json!({ "active": true, "sub": "mallory" }));
-    let (validator, server) = asking(&scripted, introspection().dangerous_fail_open());
+    let (validator, server) = introspecting(&scripted, introspection().dangerous_fail_open());
     let token = server.token().sign();
     let contradicted = IntrospectionRejection::Contradicted { claim: "sub" };
     assert_eq!(result(&validator, &token).await, Err(Rejection::Introspection(contradicted)));
@@ -511,11 +511,11 @@ async fn a_known_endpoint_stays_in_use_while_the_discovery_document_cannot_be_re
     scripted.network.always(DISCOVERY, Reply::hang());
     scripted.always(&active(json!({ "exp": NOW + 200_000 })));
     scripted.clock.run_for(86_400 * SECOND).await;
-    let ask = |token: &'static str| {
+    let validate = |token: &'static str| {
         let validator = Arc::clone(&validator);
         tokio::spawn(async move { result(&validator, token).await })
     };
-    let (reading, other) = (ask("opaque-token-2"), ask("opaque-token-3"));
+    let (reading, other) = (validate("opaque-token-2"), validate("opaque-token-3"));
     scripted.clock.settle().await;
     assert!(other.is_finished() != reading.is_finished(), "one reads the document, the other does not wait");
     scripted.clock.run_for(2 * SECOND).await;
@@ -527,7 +527,7 @@ async fn a_known_endpoint_stays_in_use_while_the_discovery_document_cannot_be_re
 #[tokio::test]
 async fn hands_on_the_claims_of_the_answer_if_configured() {
     let scripted = Scripted::new();
-    let (validator, server) = asking(&scripted, introspection().with_claims_from_introspection());
+    let (validator, server) = introspecting(&scripted, introspection().with_claims_from_introspection());
     let token = server.token().scope("read write").permissions(["p"]).claim("org_id", "o").sign();
     scripted.always(&json!({ "active": true, "scope": "read", "username": "ann", "org_id": "b" }));
     for _ in 0..2 {
@@ -559,7 +559,7 @@ async fn checks_the_claims_of_the_answer_that_are_handed_on() {
         (json!({ "active": true, "nbf": NOW + 60 }), ClaimError::NotYetValid),
     ] {
         let scripted = Scripted::answering(&answer);
-        let (validator, server) = asking(&scripted, introspection().with_claims_from_introspection());
+        let (validator, server) = introspecting(&scripted, introspection().with_claims_from_introspection());
         let token = server.token().sign();
         for _ in 0..2 {
             let rejection = Rejection::Claims(expected.clone());
@@ -568,7 +568,7 @@ async fn checks_the_claims_of_the_answer_that_are_handed_on() {
         }
         assert_eq!(scripted.calls(), 1);
         // Without the setting, they are not handed on, so they are not checked.
-        let (validator, server) = asking(&scripted, introspection());
+        let (validator, server) = introspecting(&scripted, introspection());
         assert_eq!(result(&validator, &server.token().sign()).await, Ok(()), "{answer}");
     }
 }

@@ -153,10 +153,10 @@ async fn a_request_that_waited_is_checked_again() {
     let answer = active(serde_json::json!({ "sub": "ann", "iss": null, "exp": null, "iat": null }));
     network.always(ENDPOINT, reply(&answer).with_delay(Duration::from_secs(1)));
     let list = Revocations::builder().with_clock(clock.clone()).in_memory().expect("settings in range");
-    let asked = introspection().with_every_jwt().dangerous_allow_missing_expiry();
+    let settings = introspection().with_every_jwt().dangerous_allow_missing_expiry();
     let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
         .with_algorithms([Algorithm::ES256])
-        .with_introspection(asked);
+        .with_introspection(settings);
     let builder = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(network).with_clock(clock.clone());
     let validator = builder.with_revocations(&list).build().expect("a valid configuration");
     let waiting = tokio::spawn({

@@ -161,13 +161,13 @@ fn logs_what_to_do_about_an_issuer_that_cannot_be_used() {
     };
     let several = "the issuer has further names, patterns or custom domains, which is not supported for tenants; return one with the \
                    claimed iss only, and another one for each other name";
-    let asked = "introspection is not supported for tenants; return the issuer without it, or configure it at start with \
+    let unsupported = "introspection is not supported for tenants; return the issuer without it, or configure it at start with \
                  `Api::with_issuer`";
     type Wrong = Arc<dyn Fn(&str) -> Tenant + Send + Sync>;
     let cases: [(Wrong, &str); 4] = [
         (Arc::new(move |issuer| oidc(issuer).with_alias(iss("b")).into()), several),
         (Arc::new(move |issuer| oidc(issuer).with_issuer_pattern("https://id.test/{x}").into()), several),
-        (Arc::new(move |issuer| oidc(issuer).with_introspection(introspection()).into()), asked),
+        (Arc::new(move |issuer| oidc(issuer).with_introspection(introspection()).into()), unsupported),
         (
             Arc::new(move |issuer| Tenant::new(oidc(issuer)).with_request_host("a.test")),
             "the tenant has a request host, which needs `with_request_hosts`",

@@ -1,4 +1,4 @@
-//! `introspection` of an issuer: how its server is asked about tokens.
+//! `introspection` of an issuer: how its tokens are introspected.
 
 use tower_bearer::Issuer;
 use tower_bearer::introspection::{ClientAuthentication, Introspection};
@@ -9,7 +9,7 @@ use super::section::Section;
 /// The introspection of an issuer, and whether it needs keys.
 pub(super) struct IntrospectionSettings {
     pub(super) introspection: Introspection,
-    /// The server is asked about JWTs, or signs its answers.
+    /// JWTs are introspected, or the server signs its answers.
     pub(super) needs_keys: bool,
 }
 
