@@ -5,7 +5,8 @@ use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::introspection::{
-    AnswerForm, ClaimsFrom, EndpointSetting, IntrospectedTokens, Introspection, IntrospectionSettingError, Location, FailureMode,
+    AnswerForm, ClaimsFrom, EndpointSetting, FailureMode, IntrospectedTokens, Introspection, IntrospectionSettingError,
+    Location,
 };
 use crate::jwks::Discovery;
 
@@ -74,6 +75,7 @@ pub(super) fn allows_missing_audience(settings: &Introspection) -> bool {
 fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut SettingErrors) {
     use IntrospectionSettingError as Error;
     let signed = settings.form == AnswerForm::Signed;
+    let every_jwt = settings.introspected_tokens == IntrospectedTokens::OpaqueAndJwt;
     let is_token_text = |prefix: &String| {
         let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
         !prefix.is_empty() && prefix.bytes().all(is_token_byte)
@@ -84,7 +86,7 @@ fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut
         (!settings.authentication.is_valid(), Error::Credentials),
         (signed && settings.authentication.client_id().is_none(), Error::NoClientId),
         (signed && keys != IssuerKeyKind::Public, Error::NoKeys),
-        (settings.introspected_tokens == IntrospectedTokens::OpaqueAndJwt && keys == IssuerKeyKind::None, Error::EveryJwtWithoutKeys),
+        (every_jwt && keys == IssuerKeyKind::None, Error::EveryJwtWithoutKeys),
         (!settings.prefix.as_ref().is_none_or(is_token_text), Error::Prefix),
         (settings.ttl > defaults::INTROSPECTION_MAX_TTL, Error::Ttl),
         (settings.negative_ttl > defaults::INTROSPECTION_MAX_NEGATIVE_TTL, Error::NegativeTtl),
@@ -92,14 +94,8 @@ fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut
         (!timeouts.contains(&settings.timeout), Error::Timeout),
         (!(2..=defaults::INTROSPECTION_LIMIT_OF_CALLS).contains(&settings.max_calls), Error::MaxCalls),
         (!answer_caps.contains(&settings.max_answer_bytes), Error::MaxAnswerBytes),
-        (
-            settings.failure_mode == FailureMode::FailOpen && settings.introspected_tokens == IntrospectedTokens::OpaqueOnly,
-            Error::FailOpenWithoutEveryJwt,
-        ),
-        (
-            settings.claims_from == ClaimsFrom::Answer && settings.introspected_tokens == IntrospectedTokens::OpaqueOnly,
-            Error::ClaimsWithoutEveryJwt,
-        ),
+        (settings.failure_mode == FailureMode::FailOpen && !every_jwt, Error::FailOpenWithoutEveryJwt),
+        (settings.claims_from == ClaimsFrom::Answer && !every_jwt, Error::ClaimsWithoutEveryJwt),
     ] {
         if is_wrong {
             push(errors, name, error);

@@ -165,12 +165,17 @@ impl Client {
         let fingerprint = self.fingerprint(token)?;
         let _lock = self.shared.calls.lock();
         // A function that is not called is dropped as a parameter, which is after the lock.
-        if self.shared.memory.is_current(&fingerprint, answer.call_started_at) { Some(record(fingerprint)) } else { None }
+        if self.shared.memory.is_current(&fingerprint, answer.call_started_at) {
+            Some(record(fingerprint))
+        } else {
+            None
+        }
     }
 
     /// Returns whether no later event ends the use of an answer.
     pub(crate) fn is_current(&self, token: &[u8], answer: &ActiveAnswer) -> bool {
-        self.fingerprint(token).is_some_and(|fingerprint| self.shared.memory.is_current(&fingerprint, answer.call_started_at))
+        self.fingerprint(token)
+            .is_some_and(|fingerprint| self.shared.memory.is_current(&fingerprint, answer.call_started_at))
     }
 
     /// Removes everything that is known about one token: later requests do not use an answer to a call that began before. Calls about

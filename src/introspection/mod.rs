@@ -42,5 +42,5 @@ pub use self::event::{IntrospectionEvent, IntrospectionEventKind, StoppedCalls};
 pub(crate) use self::location::Location;
 pub(crate) use self::merge::with_claims_of_answer;
 pub use self::settings::Introspection;
-pub(crate) use self::settings::{AnswerForm, ClaimsFrom, EndpointSetting, IntrospectedTokens, FailureMode};
+pub(crate) use self::settings::{AnswerForm, ClaimsFrom, EndpointSetting, FailureMode, IntrospectedTokens};
 pub(crate) use self::shared::EvictToken;

@@ -16,7 +16,7 @@ use crate::introspection::error::IntrospectionError;
 use crate::introspection::event::{self, IntrospectionEventKind, StoppedCalls};
 use crate::introspection::location::Location;
 use crate::introspection::memory::Memory;
-use crate::introspection::settings::{Introspection, FailureMode};
+use crate::introspection::settings::{FailureMode, Introspection};
 use crate::jwks::{Jitter, RefreshPolicy, Rng};
 use crate::keys::TokenFingerprint;
 use crate::telemetry::introspection as events;

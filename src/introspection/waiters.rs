@@ -112,8 +112,10 @@ mod tests {
     #[test]
     fn limits_all_requests_and_lets_known_tokens_displace_unknown_ones() {
         let waiters = Waiters::new(2);
-        let (mut first, mut second) =
-            (waiters.try_acquire(Priority::Unknown).expect("free"), waiters.try_acquire(Priority::Unknown).expect("free"));
+        let (mut first, mut second) = (
+            waiters.try_acquire(Priority::Unknown).expect("free"),
+            waiters.try_acquire(Priority::Unknown).expect("free"),
+        );
         assert!(waiters.try_acquire(Priority::Unknown).is_none());
         {
             let (mut first, mut second) = (pin!(first.displaced()), pin!(second.displaced()));

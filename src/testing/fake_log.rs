@@ -114,7 +114,10 @@ impl FakeLog {
     }
 
     /// Runs a call as long as no failure is set.
-    async fn run<T>(mut failures: watch::Receiver<LogFailure>, start: impl Fn() -> LogFuture<T>) -> Result<T, LogError> {
+    async fn run<T>(
+        mut failures: watch::Receiver<LogFailure>,
+        start: impl Fn() -> LogFuture<T>,
+    ) -> Result<T, LogError> {
         loop {
             let failure = *failures.borrow_and_update();
             match failure {

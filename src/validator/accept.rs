@@ -11,7 +11,7 @@ use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer, PendingRecord, Validated};
-use crate::validator::find::{PendingTenant, FindError};
+use crate::validator::find::{FindError, PendingTenant};
 use crate::validator::possession::{BoundToken, Proven, RecordDecision};
 use crate::validator::routing::{Route, RouteId};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime};

@@ -10,7 +10,7 @@ use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
 use crate::token::Header;
-use crate::validator::find::{PendingTenant, FindError};
+use crate::validator::find::{FindError, PendingTenant};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteId;
 use crate::validator::token_cache::entry::EntryLifetime;

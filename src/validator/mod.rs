@@ -39,7 +39,7 @@ use self::decision::PendingAnswer;
 pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Validated};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_error;
-use self::find::{Found, FindError};
+use self::find::{FindError, Found};
 use self::header_cache::HeaderCache;
 pub(crate) use self::log_limit::LogLimit;
 pub(crate) use self::possession::Possession;

@@ -140,7 +140,11 @@ impl TenantPolicy {
     }
 
     /// Checks the settings of a tenant that the resolver returned for a claimed `iss`.
-    pub(crate) fn check(&self, claimed: &ClaimedIssuer, tenant: &Tenant) -> Result<ResolvedTenant, ResolvedTenantError> {
+    pub(crate) fn check(
+        &self,
+        claimed: &ClaimedIssuer,
+        tenant: &Tenant,
+    ) -> Result<ResolvedTenant, ResolvedTenantError> {
         let mut errors = SettingErrors::default();
         let issuer = tenant.issuer.resolve(&mut errors);
         let mut issuer = errors.or(issuer).map_err(ResolvedTenantError::Settings)?;

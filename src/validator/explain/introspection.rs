@@ -7,11 +7,11 @@ use crate::claims::Claims;
 use crate::introspection::{ActiveAnswer, Answer, IntrospectionRejection, Unavailable};
 use crate::rejection::{IssuerError, Rejection};
 use crate::validator::Validator;
-use crate::validator::introspected_jwt::check_contradiction;
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Explanation, Finding};
 use crate::validator::explain::{APPLICATION, Report};
 use crate::validator::introspect::Obtained;
+use crate::validator::introspected_jwt::check_contradiction;
 
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Explains an opaque token, or why it is not introspected.
