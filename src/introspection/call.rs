@@ -125,7 +125,7 @@ impl Call {
     }
 
     /// Returns whether a request has joined for which the token is not unknown. Only the first call of this or of
-    /// [`promoted`](Self::promoted) learns it.
+    /// [`promoted`](Self::promoted) returns it.
     pub(super) fn is_promoted(&self) -> bool {
         pin!(self.promotion.notified()).enable()
     }

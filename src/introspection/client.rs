@@ -46,12 +46,12 @@ impl Client {
         self.shared.settings()
     }
 
-    /// Returns an answer about a token that is remembered outside of the token cache.
-    pub(crate) fn remembered(&self, token: &[u8]) -> Option<Answer> {
-        self.remembered_about(&self.fingerprint(token)?)
+    /// Returns an answer about a token that is stored outside of the token cache.
+    pub(crate) fn stored_answer(&self, token: &[u8]) -> Option<Answer> {
+        self.stored_answer_about(&self.fingerprint(token)?)
     }
 
-    fn remembered_about(&self, fingerprint: &TokenFingerprint) -> Option<Answer> {
+    fn stored_answer_about(&self, fingerprint: &TokenFingerprint) -> Option<Answer> {
         let (memory, settings) = (&self.shared.memory, self.settings());
         let now = Moment::now(&*self.shared.parts().clock);
         let negative_ttl = settings.negative_ttl.min(settings.ttl);
@@ -137,7 +137,7 @@ impl Client {
         true
     }
 
-    /// Remembers a positive answer about a token that this API rejects, so that requests with it cause no
+    /// Stores a positive answer about a token that this API rejects, so that requests with it cause no
     /// further calls.
     pub(crate) fn record_rejected(&self, token: &[u8], answer: &SharedAnswer, priority: Priority) {
         self.if_current(token, answer, |fingerprint| {
@@ -231,7 +231,7 @@ impl Client {
             return Ok(call.join(priority));
         }
         // A call may have ended since the request found no answer.
-        if let Some(answer) = self.remembered_about(&fingerprint) {
+        if let Some(answer) = self.stored_answer_about(&fingerprint) {
             return Ok(Call::ended(Ok(answer)).join(priority));
         }
         if let Some(unavailable) = self.shared.breaker().rejects(&fingerprint, priority, self.shared.now()) {

@@ -99,7 +99,7 @@ pub enum IntrospectionError {
     Interrupted,
     /// No tokio runtime is running, so no call can be sent.
     NoRuntime,
-    /// The system has no entropy, so tokens cannot be told apart safely.
+    /// The system has no entropy, so tokens cannot be distinguished safely.
     NoEntropy,
 }
 

@@ -1,4 +1,4 @@
-//! `IntrospectionEvent`: what an application can be told about the calls to a server.
+//! `IntrospectionEvent`: the events of introspection that an application can receive.
 
 use std::sync::Arc;
 

@@ -67,7 +67,7 @@ impl Running {
         if let Ok(answer) = &result {
             self.shared.record_answer(answer);
         }
-        if self.remember(&result, started_at) {
+        if self.store_result(&result, started_at) {
             self.shared.evict(token);
         }
         if let (Ok(Answer::Active(answer)), Some(on_active)) = (&result, on_active) {
@@ -155,9 +155,9 @@ impl Running {
         is_abandoned
     }
 
-    /// Remembers the answer and removes the call, both at once. Returns whether the token is inactive. The answer to a
-    /// call that was sent before the token was evicted is not remembered.
-    fn remember(&self, result: &CallResult, started_at: Monotonic) -> bool {
+    /// Stores the answer and removes the call, both at once. Returns whether the token is inactive. The answer to a call
+    /// that was sent before the token was evicted is not stored.
+    fn store_result(&self, result: &CallResult, started_at: Monotonic) -> bool {
         let memory = &self.shared.memory;
         let mut calls = self.shared.calls.lock();
         self.remove_from(&mut calls);

@@ -243,7 +243,7 @@ impl Introspection {
     /// # Security
     ///
     /// During an outage of the server, revoked tokens are accepted until they expire. The last 16,384 negative answers
-    /// about JWTs are remembered for a day.
+    /// about JWTs are stored for a day.
     #[must_use]
     pub fn dangerous_fail_open(mut self) -> Self {
         self.failure_mode = FailureMode::FailOpen;

@@ -62,14 +62,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Decides with an answer that is remembered, or returns that the token must be introspected.
+    /// Decides with a stored answer, or returns that the token must be introspected.
     pub(super) fn decide_by_answer(
         &self,
         token: &[u8],
         context: &RequestContext,
         pending: PendingAnswer<C>,
     ) -> Decision<C> {
-        match self.core.client(pending.issuer).and_then(|client| client.remembered(token)) {
+        match self.core.client(pending.issuer).and_then(|client| client.stored_answer(token)) {
             Some(answer) => self.conclude(token, context, pending, Ok(Obtained { answer, is_new: false })),
             None => Decision::Pending(Pending::Answer(Box::new(pending))),
         }
@@ -124,8 +124,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let is_usable = self.core.revalidate(entry, route, host, self.core.clock.now()).is_usable();
             is_usable.then(|| Obtained { answer: Answer::Active(Arc::clone(&server.answer)), is_new: false })
         });
-        let remembered = || self.core.client(issuer)?.remembered(token);
-        stored.flatten().or_else(|| remembered().map(|answer| Obtained { answer, is_new: false }))
+        let outside = || self.core.client(issuer)?.stored_answer(token);
+        stored.flatten().or_else(|| outside().map(|answer| Obtained { answer, is_new: false }))
     }
 
     /// Checks an answer about an opaque token by the rules for claims.
@@ -281,7 +281,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Remembers an answer that the API rejects, and that no earlier answer about the token is used any more.
+    /// Stores an answer that the API rejects, and records that no earlier answer about the token is used any more.
     pub(super) fn record_rejected(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, priority: Priority) {
         let Some(client) = self.core.client(issuer) else { return };
         client.record_rejected(token, answer, priority);

@@ -150,7 +150,7 @@ async fn introspects_a_dead_token_once_in_the_negative_ttl() {
 }
 
 #[tokio::test]
-async fn remembers_a_positive_answer_that_the_api_rejects() {
+async fn stores_a_positive_answer_that_the_api_rejects() {
     let scripted = Scripted::answering(&active(json!({ "aud": "https://other.test/" })));
     let validator = scripted.validator();
     let first = result(&validator, TOKEN).await;
@@ -341,7 +341,7 @@ async fn introspects_an_evicted_token_again() {
 
 /// A call that was in the queue at the eviction was sent after it, so its answer counts.
 #[tokio::test]
-async fn remembers_the_answer_to_a_call_that_is_sent_after_an_eviction() {
+async fn stores_the_answer_to_a_call_that_is_sent_after_an_eviction() {
     let scripted = Scripted::new();
     scripted.network.always(&kind("slow"), reply(&active(json!({}))).with_delay(SECOND));
     scripted.network.always(&kind("dead"), reply(&inactive()));

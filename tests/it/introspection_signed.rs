@@ -317,9 +317,9 @@ async fn the_answer_is_part_of_the_claims_only_for_opaque_tokens() {
     assert!(claims.grants_scope("read") && !claims.grants_scope("admin"));
 }
 
-/// An answer that contradicts a token is remembered, also if an earlier answer about the token was accepted.
+/// An answer that contradicts a token is stored, also if an earlier answer about the token was accepted.
 #[tokio::test]
-async fn a_contradiction_is_remembered_after_an_accepted_answer() {
+async fn a_contradiction_is_stored_after_an_accepted_answer() {
     for wait in [25, 31] {
         let scripted = Scripted::answering(&json!({ "active": true }));
         let (validator, server) = introspecting(&scripted, introspection());
