@@ -34,7 +34,7 @@ pub use self::principal::{Actor, ActorError, Principal};
 pub(crate) use self::required::{malformed, malformed_answer_member};
 pub(crate) use self::rules::{
     AnswerRules, Check, CheckInput, CheckedSource, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience,
-    MissingExpiry, OrganizationRule, Rules, has_audience,
+    MissingExpiry, OrganizationRule, Rules, check_answer_type, has_audience,
 };
 pub use self::rules::{Organization, Profile};
 pub(crate) use self::settings::{ClaimsSettings, ClientClaim};

@@ -146,7 +146,7 @@ impl Introspection {
     /// Introspects each JWT of the issuer as well, after its signature and claims are checked, so that a revoked token is
     /// rejected within the [ttl](Self::with_ttl). Default: only opaque tokens are introspected.
     ///
-    /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti` or `exp` differs is
+    /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti`, `exp` or `cnf` differs is
     /// rejected. `aud` and `exp` may be missing in the answer.
     #[must_use]
     pub fn with_every_jwt(mut self) -> Self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::claims::Claims;
+use crate::claims::{self, Claims};
 use crate::introspection::{self, ActiveAnswer, ClaimsFrom, IntrospectionRejection, Priority};
 use crate::rejection::Rejection;
 use crate::validator::context::RequestContext;
@@ -72,7 +72,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Compares an answer with the signed token that it is about. Returns the claims that are handed on.
     fn check_answer(&self, issuer: usize, claims: Claims<C>, answer: &ActiveAnswer) -> Result<Claims<C>, Rejection> {
-        check_contradiction(&claims, answer).map_err(Rejection::Introspection)?;
+        compare_with_answer(&claims, answer)?;
         match self.core.claims_from_answer(issuer, &claims, answer)? {
             None => Ok(claims),
             Some(combined) => Ok(self.application.read(combined)?.with_proven(claims.proven())),
@@ -112,10 +112,11 @@ impl Core {
     }
 }
 
-/// Compares an answer with the signed token that it is about.
-pub(super) fn check_contradiction<C>(claims: &Claims<C>, answer: &ActiveAnswer) -> Result<(), IntrospectionRejection> {
-    match introspection::contradiction(claims.payload(), answer.claims.payload()) {
-        None => Ok(()),
-        Some(claim) => Err(IntrospectionRejection::Contradicted { claim }),
+/// Checks that an answer is about the signed token, and that the token is an access token.
+pub(super) fn compare_with_answer<C>(claims: &Claims<C>, answer: &ActiveAnswer) -> Result<(), Rejection> {
+    let (token, answer) = (claims.payload(), answer.claims.payload());
+    if let Some(claim) = introspection::contradiction(token, answer) {
+        return Err(Rejection::Introspection(IntrospectionRejection::Contradicted { claim }));
     }
+    claims::check_answer_type(answer, token).map_err(Rejection::Claims)
 }

@@ -78,7 +78,7 @@ def with_the_fallback_each_process_detects_replays_alone(folder, server):
             for api in [one, other]:
                 expect("a proof that was used meanwhile", call(api, used), REPLAYED)
         for api in [one, other]:
-            assert "each replica detects replays alone" in api.log.read_text(), "no warning"
+            assert "each process detects replays alone" in api.log.read_text(), "no warning"
     redis.process.stop()
 
 

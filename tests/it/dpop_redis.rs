@@ -261,14 +261,14 @@ async fn case_117_with_the_fallback_each_process_detects_replays_alone() {
     server.set_mood(Mood::Failing);
     let proof = |world: &World| {
         let token = world.server.token().bound_to(client).sign();
-        (client.proof("GET", URL, &token).jti("used in each replica").sign(), token)
+        (client.proof("GET", URL, &token).jti("used in each process").sign(), token)
     };
     for world in &replicas {
         let (proof, token) = proof(world);
         assert_eq!(answer(world, &token, &proof).await, Answer::Accepted);
     }
-    let lines = log.lines("each replica detects replays alone");
-    assert_eq!(lines.len(), 2, "one line for each replica: {lines:?}");
+    let lines = log.lines("each process detects replays alone");
+    assert_eq!(lines.len(), 2, "one line for each process: {lines:?}");
     assert!(lines.iter().all(|line| line.contains("WARN")), "{lines:?}");
 }
 

@@ -228,6 +228,37 @@ async fn rejects_an_answer_that_contradicts_the_token() {
     }
 }
 
+/// A refresh token is active at many servers, and a token of the type `DPoP` must be bound to a key. The answer says so about a JWT as
+/// well.
+#[tokio::test]
+async fn rejects_a_jwt_that_the_answer_calls_no_access_token() {
+    let rejected = Rejection::Claims(ClaimError::TokenType);
+    for settings in [introspection(), introspection().with_claims_from_introspection()] {
+        let scripted = Scripted::new();
+        let (validator, server) = introspecting(&scripted, settings);
+        for (number, (member, value, expected)) in [
+            ("token_type", "DPoP", Err(rejected.clone())),
+            ("token_type", "N_A", Err(rejected.clone())),
+            ("token_type", "bearer", Ok(())),
+            ("token_use", "refresh_token", Err(rejected.clone())),
+            ("token_use", "access_token", Ok(())),
+            ("typ", "Refresh", Err(rejected.clone())),
+            ("typ", "Bearer", Ok(())),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let token = server.token().claim("jti", number.to_string()).sign();
+            scripted.always(&json!({ "active": true, member: value }));
+            for _ in 0..2 {
+                assert_eq!(result(&validator, &token).await, expected, "{member} {value}");
+                let explained = validator.explain(&token).await.rejection().cloned();
+                assert_eq!(explained, expected.clone().err(), "{member} {value}");
+            }
+        }
+    }
+}
+
 /// H1: an answer that contradicts the token ends the use of the earlier one.
 #[tokio::test]
 async fn a_contradicted_token_is_not_accepted_in_the_grace_period() {

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::answer::check_answer_type;
 pub(crate) use self::client::ClientRule;
 pub use self::organization::Organization;
 pub(crate) use self::organization::OrganizationRule;
@@ -213,7 +214,7 @@ pub(crate) fn has_audience(payload: &Payload, audience: &str) -> bool {
 fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let header = match input.source {
         CheckedSource::Token(header) => header,
-        CheckedSource::Answer(_) => return answer::token_type(input.payload),
+        CheckedSource::Answer(_) => return check_answer_type(input.payload, input.payload),
     };
     let token_type = header.token_type();
     let is_accepted = match rules.profile {

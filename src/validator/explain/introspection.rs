@@ -11,7 +11,7 @@ use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Explanation, Finding};
 use crate::validator::explain::{APPLICATION, Report};
 use crate::validator::introspect::Obtained;
-use crate::validator::introspected_jwt::check_contradiction;
+use crate::validator::introspected_jwt::compare_with_answer;
 
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Explains an opaque token, or why it is not introspected.
@@ -88,7 +88,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return claims;
         }
         let Some(answer) = report.answer(obtained) else { return claims };
-        let checked = check_contradiction(&claims, &answer).map_err(Rejection::Introspection);
+        let checked = compare_with_answer(&claims, &answer);
         match checked.and_then(|()| self.core.claims_from_answer(issuer, &claims, &answer)) {
             Ok(combined) => combined.unwrap_or(claims),
             Err(rejection) => {
