@@ -78,16 +78,25 @@ class Suite:
         name = f"{server.name if server else 'example'}: {scenario.__name__.replace('_', ' ')}"
         if self.only not in scenario.__name__:
             return
-        start = time.monotonic()
+        start, started_at = time.monotonic(), time.time()
         try:
             scenario(self.folder, server)
         except Exception as error:
             self.failed.append(name)
             print(f"FAILED  {name}", flush=True)
             print("        " + "".join(traceback.format_exception_only(error)).strip(), flush=True)
+            self.print_logs(started_at)
             return
         self.passed += 1
         print(f"ok      {name} ({time.monotonic() - start:.1f} s)", flush=True)
+
+    def print_logs(self, since):
+        """Prints the last lines of the logs that were written since a time."""
+        for log in sorted(self.folder.rglob("*.log")):
+            if log.stat().st_mtime >= since:
+                print(f"        {log.name}:", flush=True)
+                for line in log.read_text(errors="replace").splitlines()[-5:]:
+                    print(f"          {line[:300]}", flush=True)
 
 
 def build(folder):
