@@ -188,7 +188,7 @@ def report(all_cases, results):
         part, content = name.split(": ", 1)
         yield f"| {part} | {content} | {expected} | {rule} | " + " | ".join(marks) + " |"
     yield f"For the other {agreed} tokens, all five have the expected result."
-    yield "| library | results against an RFC | tokens that the library accepts and this crate rejects, where the RFCs allow both |"
+    yield "| library | results against an RFC | tokens that the library treats differently from this crate, where the RFCs allow both |"
     yield "|--|--|--|"
     for other in names:
         differing = [rule for accepted, (_, _, expected, rule) in zip(results[other], all_cases)
