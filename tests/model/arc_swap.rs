@@ -1,4 +1,4 @@
-//! `ArcSwapOption` under the control of the model checker.
+//! `ArcSwapOption` and `ArcSwap` under the control of the model checker.
 
 use std::sync::Arc;
 
@@ -42,5 +42,35 @@ impl<T> ArcSwapOption<T> {
 impl<T> Default for ArcSwapOption<T> {
     fn default() -> Self {
         Self(Mutex::new(None))
+    }
+}
+
+/// An `ArcSwap` with the operations of the store of used proofs.
+#[allow(dead_code, reason = "one of the models does not use it")]
+#[derive(Debug)]
+pub(crate) struct ArcSwap<T>(ArcSwapOption<T>);
+
+#[allow(dead_code, reason = "one of the models does not use it")]
+impl<T> ArcSwap<T> {
+    pub(crate) fn load(&self) -> Arc<T> {
+        self.0.load().unwrap_or_else(|| unreachable!("it always has a value"))
+    }
+
+    /// Replaces the value by the result of a function, which is called again if another thread has replaced it meanwhile.
+    pub(crate) fn rcu(&self, mut update: impl FnMut(&Arc<T>) -> T) {
+        loop {
+            let current = Some(self.load());
+            let next = current.as_ref().map(&mut update).map(Arc::new);
+            let found = self.0.compare_and_swap(&current, next);
+            if found.as_ref().map(Arc::as_ptr) == current.as_ref().map(Arc::as_ptr) {
+                return;
+            }
+        }
+    }
+}
+
+impl<T: Default> Default for ArcSwap<T> {
+    fn default() -> Self {
+        Self(ArcSwapOption(Mutex::new(Some(Arc::default()))))
     }
 }

@@ -1,9 +1,16 @@
-//! Checks the table of used proofs with loom: each model runs under every interleaving of its threads (with a bounded number of
+//! Checks the tables of used proofs, and the periods that contain them, with loom: each model runs under every interleaving of its threads (with a bounded number of
 //! preemptions), and with every value that a relaxed load may return.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a check prints, and panics if it fails")]
 
+// `memory.rs` uses this name.
+extern crate self as arc_swap;
+
 mod check;
+mod clock;
+#[allow(dead_code, reason = "the models call only a part of the store")]
+mod dpop;
+mod periods;
 #[path = "replay_sync.rs"]
 mod sync;
 #[path = "../../src/dpop/replay/table.rs"]
@@ -15,6 +22,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use crate::check::check;
+pub(crate) use crate::sync::ArcSwap;
 use crate::table::{Budget, Insertion, Table};
 
 fn main() {
@@ -31,6 +39,7 @@ fn main() {
     check("one page is enough for two threads", one_page_is_enough_for_two_threads);
     check("the last division rejects no hash", the_last_division_rejects_no_hash);
     check("two threads share a budget", two_threads_share_a_budget);
+    periods::check_all();
 }
 
 /// Begins with another bit than the small numbers.

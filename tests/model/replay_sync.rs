@@ -7,4 +7,5 @@ pub(super) use std::sync::Arc;
 
 pub(super) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+pub(crate) use self::arc_swap::ArcSwap;
 pub(super) use self::arc_swap::{ArcSwapOption, Guard};
