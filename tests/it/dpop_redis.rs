@@ -182,7 +182,7 @@ async fn case_107_a_used_proof_is_known_and_a_repeated_replay_does_not_reach_red
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn case_108_of_many_concurrent_requests_with_one_proof_one_is_accepted() {
     let server = Server::start().await;
     let replicas = [world(server.store("orders")), world(server.store("orders"))];

@@ -1,8 +1,8 @@
 //! Replayed proofs, and the replay store (RFC 9449 §11.1). The numbers are those of the attack cases.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -47,15 +47,15 @@ fn case_108_accepts_one_of_a_hundred_concurrent_requests_with_one_proof() {
     let world = world();
     let token = world.token().sign();
     let proof = world.client.proof("GET", URL, &token).sign();
-    let accepted = AtomicUsize::new(0);
+    let (accepted, start) = (AtomicUsize::new(0), Barrier::new(100));
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..100 {
             scope.spawn(|| {
-                for _ in 0..25 {
-                    match world.answer(dpop_request(&token, &proof)) {
-                        Answer::Accepted => drop(accepted.fetch_add(1, Ordering::Relaxed)),
-                        other => assert_eq!(other, Answer::InvalidProof),
-                    }
+                let request = dpop_request(&token, &proof);
+                start.wait();
+                match world.answer(request) {
+                    Answer::Accepted => drop(accepted.fetch_add(1, Ordering::Relaxed)),
+                    other => assert_eq!(other, Answer::InvalidProof),
                 }
             });
         }
