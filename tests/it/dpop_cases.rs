@@ -1,6 +1,8 @@
 //! The attack cases of DPoP that are one request each, by their number. One runner sends each of them through the layer, and checks
 //! its proof with `dpop::verify`.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderName, HeaderValue, Method, Request};
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use tower_bearer::request::PublicUrl;
 use tower_bearer::testing::{ProofBuilder, ProofKey, TokenBuilder};
 use tower_bearer::{Algorithm, Api};
 
-use crate::dpop_fixture::{Answer, URL, World, base64url, decode_base64url};
+use crate::dpop_fixture::{Answer, URL, World, base64url, decode_base64url, hash};
 use crate::{mutual_tls_cases, stack};
 use Answer::{
     Accepted as A, Bare, InvalidProof as P, InvalidRequest as Q, InvalidToken as T, InvalidTokenBearer as TB,
@@ -206,6 +208,69 @@ fn keycloak(world: &World) -> Sent {
         let token = token.typ("JWT").claim("typ", "DPoP").claim("azp", "shop").claim("nonce", "n").claim("acr", "1");
         token.claim("sid", "c2e0b4de").claim("realm_access", json!({ "roles": ["user"] })).claim("cnf", cnf)
     })
+}
+
+/// Replaces the signature of the proof by an HMAC.
+fn with_hmac(sent: Sent, secret: &[u8]) -> Sent {
+    let proof = String::from_utf8(sent.proofs[0].clone()).expect("ASCII");
+    let (signed, _) = proof.rsplit_once('.').expect("dots");
+    let key = jsonwebtoken_10::EncodingKey::from_secret(secret);
+    let mac =
+        jsonwebtoken_10::crypto::sign(signed.as_bytes(), &key, jsonwebtoken_10::Algorithm::HS256).expect("an HMAC");
+    sent.proofs(&[format!("{signed}.{mac}").as_bytes()])
+}
+
+/// The valid request whose proof has an HMAC under the public key of the client in some form.
+fn hmac_with_key(world: &World, form: impl FnOnce(&Value) -> Vec<u8>) -> Sent {
+    with_hmac(proof(world, |proof| proof.header("alg", "HS256")), &form(&public_key(&world.client)))
+}
+
+/// Returns the uncompressed point of a P-256 key.
+fn point(jwk: &Value) -> Vec<u8> {
+    let coordinate = |name: &str| decode_base64url(jwk[name].as_str().expect("text"));
+    [vec![4], coordinate("x"), coordinate("y")].concat()
+}
+
+/// Returns the `SubjectPublicKeyInfo` of a P-256 key (RFC 5480 §2).
+fn der(jwk: &Value) -> Vec<u8> {
+    const START: [u8; 26] = [
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+        0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    ];
+    [START.to_vec(), point(jwk)].concat()
+}
+
+fn pem(jwk: &Value) -> String {
+    let text = BASE64_STANDARD.encode(der(jwk));
+    let (first, second) = text.split_at(64);
+    format!("-----BEGIN PUBLIC KEY-----\n{first}\n{second}\n-----END PUBLIC KEY-----\n")
+}
+
+/// Returns the members in the order of their names (RFC 7638 §3.3).
+fn sorted_members(jwk: &Value) -> Value {
+    let mut members = jwk.clone();
+    members.sort_all_objects();
+    members
+}
+
+/// A proof whose `jwk` has members besides those of the key, and a token with this `jkt`.
+fn other_members(world: &World, jkt: impl FnOnce(&Value) -> String) -> Sent {
+    let mut jwk = public_key(&world.client);
+    for (name, value) in [("alg", "ES256"), ("kid", "k"), ("use", "sig")] {
+        jwk[name] = value.into();
+    }
+    let jwk = sorted_members(&jwk);
+    let jkt = jkt(&jwk);
+    sent(world, |token| token.claim("cnf", json!({ "jkt": jkt })), |proof| proof.header("jwk", jwk))
+}
+
+/// The valid request with these `Host` fields.
+fn hosts(world: &World, hosts: &[&str]) -> Sent {
+    hosts.iter().fold(valid(world), |sent, host| sent.field("host", host))
+}
+
+fn malformed(sent: Sent) -> Sent {
+    sent.proofs(&[b"x"])
 }
 
 fn htu(world: &World, url: &str) -> Sent {
@@ -420,9 +485,24 @@ const CASES: &[Case] = &[
     case(39, "alg is empty", P, |w| proof(w, |proof| proof.header("alg", ""))),
     case(39, "no alg", P, |w| proof(w, |proof| proof.without_header("alg"))),
     case(40, "HS256 with an oct key", P, |w| {
-        proof(w, |proof| proof.header("alg", "HS256").header("jwk", json!({ "kty": "oct", "k": "c2VjcmV0" })))
+        let sent = sent(
+            w,
+            |token| token.claim("cnf", json!({ "jkt": hash(r#"{"k":"c2VjcmV0","kty":"oct"}"#) })),
+            |proof| proof.header("alg", "HS256").header("jwk", json!({ "kty": "oct", "k": "c2VjcmV0" })),
+        );
+        with_hmac(sent, b"secret")
     }),
-    case(40, "HS256 with the public key", P, |w| proof(w, |proof| proof.header("alg", "HS256"))),
+    case(40, "HS256 with the public key as a point", P, |w| hmac_with_key(w, point)),
+    case(40, "HS256 with the public key as coordinates", P, |w| hmac_with_key(w, |key| point(key)[1..].to_vec())),
+    case(40, "HS256 with the public key as DER", P, |w| hmac_with_key(w, der)),
+    case(40, "HS256 with the public key as PEM", P, |w| hmac_with_key(w, |key| pem(key).into_bytes())),
+    case(40, "HS256 with the public key as PEM without the last line end", P, |w| {
+        hmac_with_key(w, |key| pem(key).trim_end().as_bytes().to_vec())
+    }),
+    case(40, "HS256 with the text of jwk", P, |w| hmac_with_key(w, |key| key.to_string().into_bytes())),
+    case(40, "HS256 with the thumbprint", P, |w| {
+        hmac_with_key(w, |key| decode_base64url(&hash(&sorted_members(key).to_string())))
+    }),
     case(41, "RS256, which is not listed", P, |w| signed_with(w, Algorithm::RS256, |proof| proof)),
     case(42, "ES256 with an RSA key", P, |w| {
         let key = public_key(&ProofKey::with_algorithm(Algorithm::PS256));
@@ -545,7 +625,7 @@ const CASES: &[Case] = &[
         let forged = w.token().header("jwk", jwks["keys"][0].clone()).typ("dpop+jwt").sign();
         valid(w).proofs(&[forged.as_bytes()])
     }),
-    case(56, "point of small order", P, |w| {
+    case(56, "point of small order with the thumbprint of another key", P, |w| {
         signed_with(w, Algorithm::EdDSA, |proof| {
             let mut one = [0; 32];
             one[0] = 1;
@@ -581,7 +661,8 @@ const CASES: &[Case] = &[
         let last = char::from(jkt.as_bytes()[42] + 1);
         cnf(w, json!({ "jkt": format!("{}{last}", &jkt[..42]) }))
     }),
-    case(62, "hash of the key with other members", T, |w| cnf(w, json!({ "jkt": HASH }))),
+    case(62, "hash of the key with its other members", T, |w| other_members(w, |jwk| hash(&jwk.to_string()))),
+    case(62, "hash of the key without its other members", A, |w| other_members(w, |_| w.client.jkt())),
     case(63, "unknown member beside jkt", A, |w| cnf(w, json!({ "jkt": w.client.jkt(), "kc-jkt-type": "JWK" }))),
     case(63, "token as Keycloak writes it", A, keycloak),
     case(63, "token as Keycloak writes it, bearer", TB, |w| keycloak(w).scheme("Bearer")),
@@ -712,6 +793,17 @@ const CASES: &[Case] = &[
     case(87, "another Host", A, |w| valid(w).field("host", "evil.test")),
     case(87, "two Host fields", A, |w| valid(w).field("host", "a.test").field("host", "b.test")),
     case(87, "Host with a path", A, |w| valid(w).field("host", "api.test/x?")),
+    with_api(case(87, "two Host fields select no URL", Q, |w| hosts(w, &["api.test", "api.test"])), with_urls),
+    with_api(case(87, "Host with a path selects no URL", Q, |w| hosts(w, &["api.test/x?"])), with_urls),
+    with_api(
+        case(87, "Host with user information selects no URL", Q, |w| hosts(w, &["api.test@b.test:8443"])),
+        with_urls,
+    ),
+    with_api(case(87, "two Host fields beside a malformed proof", Q, |w| malformed(hosts(w, &["a", "b"]))), with_urls),
+    with_api(case(87, "malformed Host beside a malformed proof", Q, |w| malformed(hosts(w, &["a b"]))), with_urls),
+    with_api(case(87, "malformed Host beside two proofs", Q, |w| hosts(w, &["a b"]).proofs(&[b"x", b"x"])), with_urls),
+    with_api(case(87, "malformed Host without a proof", Q, |w| hosts(w, &["a b"]).without_proof()), with_urls),
+    with_api(case(87, "malformed proof beside a good Host", P, |w| malformed(hosts(w, &["api.test"]))), with_urls),
     case(87, "forwarded host, scheme and prefix", P, |w| {
         let sent = htu(w, "http://evil.test/p/me").field("x-forwarded-host", "evil.test");
         sent.field("x-forwarded-proto", "http").field("x-forwarded-prefix", "/p")
@@ -840,7 +932,7 @@ fn every_proof_has_the_same_result_without_a_server() {
         let [proof] = &sent.proofs[..] else { continue };
         let Ok(proof) = std::str::from_utf8(proof) else { continue };
         let binds_key = case.answer == T;
-        if !sent.scheme.eq_ignore_ascii_case("DPoP") || (binds_key && !matches!(case.number, 55 | 57)) {
+        if !sent.scheme.eq_ignore_ascii_case("DPoP") || (binds_key && !matches!(case.number, 55 | 57 | 62)) {
             continue;
         }
         let target: http::Uri = sent.target.parse().expect("a target");
@@ -857,6 +949,74 @@ fn every_proof_has_the_same_result_without_a_server() {
         checked += 1;
     }
     assert!(checked > 150, "{checked}");
+}
+
+/// No embedded key verifies an HMAC, whatever the application lists.
+#[test]
+fn case_40_an_hmac_is_no_proof_also_if_its_algorithm_is_listed() {
+    let url = PublicUrl::parse("https://api.test").expect("a URL");
+    let policy = ProofPolicy::new().with_algorithms(Algorithm::ALL.iter().copied());
+    let verify = |sent: &Sent| {
+        let (proof, hash) = (std::str::from_utf8(&sent.proofs[0]).expect("ASCII"), AccessTokenHash::new(&sent.token));
+        let expected = Expected::new(&Method::GET, &url, "/me", hash, bound_key(&sent.token));
+        dpop::verify(proof, &expected, &policy, crate::dpop_fixture::now())
+    };
+    let world = World::new(|api| api);
+    for case in CASES.iter().filter(|case| case.number == 40) {
+        let result = verify(&(case.sent)(&world));
+        assert!(matches!(result, Err(ProofError::Key(_))), "{}: {result:?}", case.name);
+    }
+    assert!(verify(&valid(&world)).is_ok());
+}
+
+/// With such a key, the signature of the neutral element and zero is valid for one message in one to eight, and nobody needs a
+/// private key for it.
+#[test]
+fn case_56_rejects_a_forged_signature_by_each_point_of_small_order() {
+    let world = World::new(|api| api);
+    let url = PublicUrl::parse("https://api.test").expect("a URL");
+    let signer = ProofKey::with_algorithm(Algorithm::EdDSA).with_clock(world.clock.clone());
+    let signature = base64url(&[&[1], [0; 63].as_slice()].concat());
+    for point in small_order_points() {
+        let x = base64url(&point);
+        let jkt = hash(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#));
+        let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": x });
+        let token = world.token().claim("cnf", json!({ "jkt": jkt })).sign();
+        let expected =
+            Expected::new(&Method::GET, &url, "/me", AccessTokenHash::new(&token), jkt.parse().expect("a thumbprint"));
+        for number in 0..64 {
+            let proof = signer.proof("GET", URL, &token).header("jwk", jwk.clone()).jti(&number.to_string()).sign();
+            let (signed, _) = proof.rsplit_once('.').expect("dots");
+            let forged = format!("{signed}.{signature}");
+            let result = dpop::verify(&forged, &expected, &ProofPolicy::new(), crate::dpop_fixture::now());
+            assert!(matches!(result, Err(ProofError::Key(_))), "{point:02x?}: {result:?}");
+            if number < 8 {
+                assert_eq!(world.answer(crate::dpop_fixture::dpop_request(&token, &forged)), P, "{point:02x?}");
+            }
+        }
+    }
+}
+
+/// Returns the encodings of the eight points, and those that are not canonical (RFC 8032 §5.1.3).
+fn small_order_points() -> Vec<[u8; 32]> {
+    const ORDER_EIGHT: [&str; 2] =
+        ["JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU", "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o"];
+    let number = |low: u8, middle: u8, high: u8| {
+        let mut bytes = [middle; 32];
+        (bytes[0], bytes[31]) = (low, high);
+        bytes
+    };
+    let zero_one_minus_one = [number(0, 0, 0), number(1, 0, 0), number(0xec, 0xff, 0x7f)];
+    let order_eight = ORDER_EIGHT.map(|text| decode_base64url(text).try_into().expect("32 bytes"));
+    // The field has 2^255 - 19 elements: these are second encodings of zero and one.
+    let not_canonical = [number(0xed, 0xff, 0x7f), number(0xee, 0xff, 0x7f)];
+    let all = zero_one_minus_one.into_iter().chain(order_eight).chain(not_canonical);
+    all.flat_map(|y| {
+        let mut negative = y;
+        negative[31] |= 0x80;
+        [y, negative]
+    })
+    .collect()
 }
 
 /// A server removes white space at the end of a field, and no longer accepts a line break within it (RFC 9112 §5.2).
@@ -910,6 +1070,9 @@ const ELSEWHERE: &[(&[u8], &str, &[&str])] = &[
     (&[21], "dpop_answers", &["case_21_without_dpop_the_scheme_is_like_any_other"]),
     (&[21], "mutual_tls_answers", &["case_21_validate_request_reads_the_scheme_as_a_layer_does"]),
     (&[23], "dpop_answers", &["cases_16_and_23_a_credential_of_dpop_is_never_anonymous"]),
+    (&[40], "dpop_cases", &["case_40_an_hmac_is_no_proof_also_if_its_algorithm_is_listed"]),
+    (&[56], "dpop_cases", &["case_56_rejects_a_forged_signature_by_each_point_of_small_order"]),
+    (&[87], "dpop_hosts", &["case_87_a_trusted_forwarded_host_selects_the_public_url"]),
     (&[89], "dpop_answers", &["case_89_a_layer_inside_of_nest_reads_the_original_target"]),
     (&[97, 98], "dpop_replay", &["cases_97_and_98_a_clock_that_is_set_back_forgets_no_proof"]),
     (&[99], "dpop_nonces", &["case_99_accepts_the_nonces_of_three_periods"]),
@@ -921,11 +1084,32 @@ const ELSEWHERE: &[(&[u8], &str, &[&str])] = &[
     (&[106], "dpop_nonces", &["case_106_a_nonce_that_differs_in_one_character_is_not_accepted"]),
     (&[107], "dpop_replay", &["case_107_rejects_a_proof_that_was_used"]),
     (&[108], "dpop_replay", &["case_108_accepts_one_of_a_hundred_concurrent_requests_with_one_proof"]),
+    (
+        &[107, 113],
+        "dpop_interleavings",
+        &[
+            "a_proof_is_accepted_once_whenever_a_request_stalls",
+            "several_threads_accept_each_proof_once_while_the_time_advances",
+        ],
+    ),
     (&[109, 110], "dpop_replay", &["cases_109_and_110_a_jti_belongs_to_one_key"]),
     (&[111], "dpop_replay", &["case_111_rejects_the_twin_of_a_used_ecdsa_signature"]),
     (&[112], "dpop_replay", &["case_112_rejects_a_used_proof_with_another_query"]),
     (&[113, 114], "dpop_replay", &["cases_113_and_114_know_a_proof_as_long_as_it_is_valid"]),
     (&[116], "dpop_replay", &["case_116_a_rejected_proof_is_not_used"]),
+    (
+        &[116],
+        "dpop_unused_proofs",
+        &[
+            "case_116_a_proof_with_a_stale_nonce_is_not_used",
+            "case_116_a_proof_with_a_wrong_certificate_is_not_used",
+            "case_116_a_proof_with_a_revoked_token_is_not_used",
+            "case_116_a_proof_for_another_organization_is_not_used",
+            "case_116_a_proof_with_an_opaque_token_that_is_not_active_is_not_used",
+            "case_116_a_proof_with_a_signed_token_that_is_not_active_is_not_used",
+            "case_116_a_proof_with_wrong_custom_claims_is_not_used",
+        ],
+    ),
     (
         &[117],
         "dpop_redis",

@@ -12,6 +12,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::clock::Timestamp;
 use tower_bearer::dpop::{DPOP, Dpop, ReplayError};
 use tower_bearer::fetch::Fetch;
+use tower_bearer::mutual_tls::ClientCertificate;
 use tower_bearer::rejection::PossessionError;
 use tower_bearer::testing::{FakeClock, ProofKey, TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, Validator, ValidatorBuilder};
@@ -79,16 +80,21 @@ impl World {
     }
 
     pub(crate) async fn send_async(&self, request: Request<String>) -> Response<String> {
-        let inner = service_fn(|request: Request<String>| async move {
-            assert!(request.extensions().get::<Claims>().is_some(), "no claims");
-            Ok::<_, Infallible>(Response::new(String::new()))
-        });
-        self.layer.layer(inner).oneshot(request).await.expect("infallible")
+        send_through(&self.layer, request).await
     }
 
     pub(crate) fn answer(&self, request: Request<String>) -> Answer {
         Answer::of(&self.send(request))
     }
+}
+
+/// Sends a request through a layer to a handler that requires claims.
+pub(crate) async fn send_through(layer: &BearerLayer, request: Request<String>) -> Response<String> {
+    let inner = service_fn(|request: Request<String>| async move {
+        assert!(request.extensions().get::<Claims>().is_some(), "no claims");
+        Ok::<_, Infallible>(Response::new(String::new()))
+    });
+    layer.layer(inner).oneshot(request).await.expect("infallible")
 }
 
 fn server_and_clock() -> (TestIssuer, FakeClock) {
@@ -109,6 +115,11 @@ pub(crate) fn dpop_request(token: &str, proof: &str) -> Request<String> {
 
 pub(crate) fn base64url(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Returns the SHA-256 hash of a text in base64url, which is also the thumbprint of a certificate with these bytes.
+pub(crate) fn hash(text: &str) -> String {
+    ClientCertificate::from_der(text.as_bytes()).thumbprint().to_base64url()
 }
 
 pub(crate) fn decode_base64url(text: &str) -> Vec<u8> {

@@ -157,7 +157,15 @@ const STEPS: &[(&str, &str, &[Check])] = &[
     (
         "sep-1932-asymmetric-alg-only",
         "no HMAC and no alg none",
-        &[Case(39, "alg none"), Case(40, "HS256 with an oct key"), Case(40, "HS256 with the public key")],
+        &[
+            Case(39, "alg none"),
+            Case(40, "HS256 with an oct key"),
+            Case(40, "HS256 with the public key as a point"),
+            Case(40, "HS256 with the public key as DER"),
+            Case(40, "HS256 with the public key as PEM"),
+            Case(40, "HS256 with the text of jwk"),
+            Test("dpop_cases", "case_40_an_hmac_is_no_proof_also_if_its_algorithm_is_listed"),
+        ],
     ),
 ];
 

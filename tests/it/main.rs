@@ -23,6 +23,7 @@ mod dpop_cases;
 mod dpop_events;
 mod dpop_explain;
 mod dpop_fixture;
+mod dpop_hosts;
 mod dpop_interleavings;
 mod dpop_nonces;
 mod dpop_redis;
