@@ -7,7 +7,7 @@ def make(folder):
     """Creates an authority and the certificate of a server."""
     folder.mkdir()
     openssl(folder, "req", "-x509", *KEY, "-days", 2, "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem")
-    sign(folder, "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
+    sign(folder, "localhost", f"subjectAltName=DNS:localhost,DNS:{OTHER_HOST},IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
     return folder
 
 
@@ -29,4 +29,6 @@ def openssl(folder, *arguments):
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+# A second host for one server, which no resolver knows.
+OTHER_HOST = "other.test"
 KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

@@ -94,23 +94,25 @@ def mutated_proofs_and_another_implementation(folder, server):
 
 
 def proofs_behind_proxies(folder, server):
-    """Behind each proxy, which terminates TLS on another port and may remove a prefix, clients sign the URL of the proxy."""
+    """Behind each proxy, which terminates TLS on another port and may remove a prefix, clients sign the URL of the proxy. With two public
+    URLs, the host that the proxy passes on selects one of them, and a proof for the other one is rejected."""
+    environment = {"SSL_CERT_FILE": str(server.authority)}
     for kind in proxies.ALL:
+        hand_made = HandMade(folder, server)
         for prefix in ["", "/shop/v1"]:
             port = free_port()
-            proxy = kind(folder, server.certificates, f"http://127.0.0.1:{port}", prefix)
-            environment = {"SSL_CERT_FILE": str(server.authority)}
-            with api(folder, server, "", port, proxy.url, environment):
-                proxy.start()
-                try:
-                    is_ready = lambda: send("GET", f"{proxy.url}/livez", authority=server.authority).status == 200
-                    if wait_until(is_ready) is None:
-                        raise AssertionError(f"{proxy.name} did not start: {proxy.log.read_text()[-800:]}")
+            proxy = kind(folder, server.certificates, f"http://127.0.0.1:{port}", prefix).start()
+            try:
+                with api(folder, server, "", port, proxy.url, environment):
+                    wait_for_api_behind(proxy, server)
                     for library in LIBRARIES:
-                        found = call(library, server, proxy.url, environment={"NODE_EXTRA_CA_CERTS": str(server.authority)})
-                        check(found, f"{library} behind {proxy.name}, prefix {prefix!r}", nonces="")
-                finally:
-                    proxy.stop()
+                        check_behind(proxy, library, server)
+                with api(folder, server, "", port, [proxy.url, proxy.other_url], environment):
+                    wait_for_api_behind(proxy, server)
+                    check_behind(proxy, LIBRARIES[0], server)
+                    hand_made.check_hosts([proxy.url, proxy.other_url], f"behind {proxy.name}")
+            finally:
+                proxy.stop()
 
 
 QUICK = [
@@ -124,13 +126,24 @@ SLOW = [python_client_with_proofs, mutated_proofs_and_another_implementation]
 
 @contextlib.contextmanager
 def api(folder, server, settings, port=None, url=None, environment=None):
-    """Starts the API with these settings of DPoP. Returns its public URL, which is that of its port by default."""
+    """Starts the API with these settings of DPoP. Returns its public URL, or a list of them, which is that of its port by default."""
     port = port or free_port()
     url = url or f"http://127.0.0.1:{port}"
-    extra = f'[api.dpop]\npublic_url = "{url}"\n{settings}'
+    extra = f"[api.dpop]\npublic_url = {json.dumps(url)}\n{settings}"
     server_under_test = Api(folder, f"dpop-{port}", server.issuer, AUDIENCE, ["RS256"], extra=extra, listen=f"127.0.0.1:{port}")
     with server_under_test.start(environment):
         yield url
+
+
+def wait_for_api_behind(proxy, server):
+    is_ready = lambda: send("GET", f"{proxy.url}/livez", authority=server.authority).status == 200
+    if wait_until(is_ready) is None:
+        raise AssertionError(f"{proxy.name} did not start: {proxy.log.read_text()[-800:]}")
+
+
+def check_behind(proxy, library, server):
+    found = call(library, server, proxy.url, environment={"NODE_EXTRA_CA_CERTS": str(server.authority)})
+    check(found, f"{library} behind {proxy.name}, prefix {proxy.prefix!r}", nonces="")
 
 
 def call(library, server, url, environment=None, seconds=0):

