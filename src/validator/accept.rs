@@ -1,4 +1,4 @@
-//! The last steps of a validation: possession, the organization, revocation, custom claims, replay, the application's checks, the token cache.
+//! The last steps of a validation: possession, the organization, revocation, custom claims, the application's checks, replay, the token cache.
 
 use std::sync::Arc;
 
@@ -176,7 +176,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         Ok(Checked { claims, proof, route, new_entry })
     }
 
-    /// Records the proof, if there is one. This is the last check of the proof, so that a rejected proof is not used.
+    /// Makes the application's checks, and records the proof, if there is one. This is the last check of a request, so that a rejected
+    /// request has not used its proof.
     pub(super) fn record(
         &self,
         token: &[u8],
@@ -185,6 +186,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         route: &RouteId,
         new_entry: Option<NewEntry>,
     ) -> Decision<C> {
+        if let Err(rejection) = self.application.check(&claims) {
+            return Decision::Made(Err(rejection));
+        }
         let Some(proof) = proof else {
             return Decision::Made(self.finish(token, claims, route, None, new_entry, Ok(())));
         };
@@ -203,7 +207,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Makes the application's checks, and stores a new token in the token cache if it is accepted.
+    /// Stores a new token in the token cache if it is accepted.
     fn finish(
         &self,
         token: &[u8],
@@ -214,7 +218,6 @@ impl<C: Send + Sync + 'static> Validator<C> {
         recorded: Result<(), PossessionError>,
     ) -> Result<Validated<C>, Rejection> {
         recorded.map_err(Rejection::Possession)?;
-        self.application.check(&claims)?;
         if new_entry.is_some() && telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }

@@ -168,7 +168,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Adds an application-defined check, such as a deny list or a tenant rule.
     ///
     /// The check runs for every token, also for one that is in the token cache, as soon as all other checks of the validator
-    /// have passed. Its result is never cached. The requirements of a route are checked later, by
+    /// have passed, except that a DPoP proof is recorded later: a token that the check rejects has not used its proof. Its result is never
+    /// cached. The requirements of a route are checked later, by
     /// [`RequireLayer`](crate::RequireLayer) or the handler.
     ///
     /// # Security

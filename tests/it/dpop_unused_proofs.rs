@@ -1,6 +1,8 @@
 //! A request that is rejected has not used its proof (case 116), also if the proof itself is valid. Each test sends the same proof, or
 //! one with the same `jti` by the same key, again when the other condition holds: it is accepted once then.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -13,7 +15,7 @@ use tower_bearer::dpop::{Dpop, Nonces, ProofError};
 use tower_bearer::introspection::IntrospectionRejection;
 use tower_bearer::keys::{KeySet, Secret};
 use tower_bearer::mutual_tls::{ClientCertificate, MutualTls};
-use tower_bearer::rejection::PossessionError;
+use tower_bearer::rejection::{CheckError, PossessionError};
 use tower_bearer::request::RequestHead;
 use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::{ProofKey, Reply, TestIssuer};
@@ -195,7 +197,7 @@ fn case_116_a_proof_with_a_signed_token_that_is_not_active_is_not_used() {
     let scripted = Scripted::new();
     let server = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone()).with_algorithms([Algorithm::EdDSA]);
     let issuer = Issuer::static_keys(ISSUER, KeySet::from_jwks(server.jwks())).with_algorithms([Algorithm::EdDSA]);
-    let issuer = issuer.with_introspection(introspection().of_every_token());
+    let issuer = issuer.with_introspection(introspection().with_every_jwt());
     let validator = scripted.validator_of(Api::new(AUDIENCE, issuer).with_dpop(dpop()));
     let key = ProofKey::new().with_clock(scripted.clock.clone());
     let expires_at = Timestamp::from_secs(NOW + 3_600);
@@ -227,4 +229,28 @@ fn case_116_a_proof_with_wrong_custom_claims_is_not_used() {
     assert_eq!(result(&good), Err(REPLAYED));
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(result(&good), Err(REPLAYED));
+}
+
+#[test]
+fn case_116_a_proof_of_a_token_that_the_application_rejects_is_not_used() {
+    let world = World::new(|api| api);
+    let is_open = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&is_open);
+    let validator = world.validator.clone().with_check(move |_| match open.load(Ordering::Relaxed) {
+        true => Ok(()),
+        false => Err(CheckError::new()),
+    });
+    let token = world.token().sign();
+    let result = |jti: &str| {
+        let proof = world.client.proof("GET", URL, &token).jti(jti).sign();
+        validate(&validator, &token, &proof)
+    };
+    // The token is new first, and then in the token cache.
+    for jti in ["new", "cached"] {
+        is_open.store(false, Ordering::Relaxed);
+        assert!(matches!(result(jti), Err(Rejection::Check(_))), "{jti}");
+        is_open.store(true, Ordering::Relaxed);
+        assert_eq!(result(jti), Ok(()), "{jti}");
+        assert_eq!(result(jti), Err(REPLAYED), "{jti}");
+    }
 }
