@@ -1108,6 +1108,8 @@ const ELSEWHERE: &[(&[u8], &str, &[&str])] = &[
             "case_116_a_proof_with_an_opaque_token_that_is_not_active_is_not_used",
             "case_116_a_proof_with_a_signed_token_that_is_not_active_is_not_used",
             "case_116_a_proof_with_wrong_custom_claims_is_not_used",
+            "case_116_a_proof_of_a_token_that_the_application_rejects_is_not_used",
+            "case_116_the_application_checks_a_request_once_before_its_proof_is_recorded",
         ],
     ),
     (

@@ -2,7 +2,7 @@
 //! one with the same `jti` by the same key, again when the other condition holds: it is accepted once then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tower_bearer::claims::Organization;
 use tower_bearer::clock::Timestamp;
 use tower_bearer::config::Organizations;
-use tower_bearer::dpop::{Dpop, Nonces, ProofError};
+use tower_bearer::dpop::{Dpop, MemoryReplayStore, Nonces, ProofError, Recording, ReplayStore, VerifiedProof};
 use tower_bearer::introspection::IntrospectionRejection;
 use tower_bearer::keys::{KeySet, Secret};
 use tower_bearer::mutual_tls::{ClientCertificate, MutualTls};
@@ -158,8 +158,8 @@ fn assert_not_used_by_inactive_tokens(scripted: &Scripted, validator: &Validator
         let result = validate(validator, token, proof);
         assert!(result.as_ref().is_err_and(is_expected), "{result:?}");
     };
-    for is_cached in [false, true] {
-        if is_cached {
+    for was_active in [false, true] {
+        if was_active {
             always_active();
             assert_eq!(validate(validator, token, &key.proof("GET", URL, token).sign()), Ok(()));
         }
@@ -191,7 +191,7 @@ fn case_116_a_proof_with_an_opaque_token_that_is_not_active_is_not_used() {
     assert_not_used_by_inactive_tokens(&scripted, &validator, &key, TOKEN);
 }
 
-/// Its signature, its claims and the proof are valid before the server is asked.
+/// Its signature, its claims and the proof are valid before the token is introspected.
 #[test]
 fn case_116_a_proof_with_a_signed_token_that_is_not_active_is_not_used() {
     let scripted = Scripted::new();
@@ -252,5 +252,57 @@ fn case_116_a_proof_of_a_token_that_the_application_rejects_is_not_used() {
         is_open.store(true, Ordering::Relaxed);
         assert_eq!(result(jti), Ok(()), "{jti}");
         assert_eq!(result(jti), Err(REPLAYED), "{jti}");
+    }
+}
+
+/// A store outside of the process that records a proof once, and only after the application has checked the request.
+#[derive(Debug)]
+struct RemoteStore {
+    memory: MemoryReplayStore,
+    checks: Arc<AtomicUsize>,
+}
+
+impl ReplayStore for RemoteStore {
+    fn record(&self, proof: &VerifiedProof, now: Timestamp) -> Recording {
+        assert_eq!(self.checks.load(Ordering::Relaxed), 1, "the request is checked once, and before this");
+        match self.memory.record(proof, now) {
+            Recording::Now(result) => Recording::Later(Box::pin(std::future::ready(result))),
+            later @ Recording::Later(_) => later,
+        }
+    }
+}
+
+/// For a new and a cached token, for an opaque token, and for a JWT that is introspected, with a new answer and with a stored one.
+#[test]
+fn case_116_the_application_checks_a_request_once_before_its_proof_is_recorded() {
+    let checks = Arc::new(AtomicUsize::new(0));
+    let dpop = || {
+        let memory = MemoryReplayStore::new(1 << 20, Duration::from_secs(120));
+        dpop().with_replay_store(RemoteStore { memory, checks: Arc::clone(&checks) })
+    };
+    let scripted = Scripted::new();
+    let key = ProofKey::new().with_clock(scripted.clock.clone());
+    scripted.always(&bound(&key, json!({ "iss": null, "sub": null, "client_id": null })));
+    let server = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone()).with_algorithms([Algorithm::EdDSA]);
+    let issuer = || Issuer::static_keys(ISSUER, KeySet::from_jwks(server.jwks())).with_algorithms([Algorithm::EdDSA]);
+    let signed = server.token().expires_at(Timestamp::from_secs(NOW + 3_600)).bound_to(&key).sign();
+    for (name, issuer, token) in [
+        ("signed", issuer(), &*signed),
+        ("introspected", issuer().with_introspection(introspection().with_every_jwt()), &signed),
+        ("opaque", Issuer::opaque(ISSUER, introspection()), TOKEN),
+    ] {
+        let counted = Arc::clone(&checks);
+        let validator = scripted.validator_of(Api::new(AUDIENCE, issuer).with_dpop(dpop())).with_check(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        for request in ["new", "stored"] {
+            let proof = key.proof("GET", URL, token).sign();
+            for expected in [Ok(()), Err(REPLAYED)] {
+                checks.store(0, Ordering::Relaxed);
+                assert_eq!(validate(&validator, token, &proof), expected, "{name} {request}");
+                assert_eq!(checks.load(Ordering::Relaxed), 1, "{name} {request}");
+            }
+        }
     }
 }
