@@ -124,7 +124,7 @@ fn line_style(policy: Policy) -> (&'static str, &'static str) {
 fn windows() -> [Window; 5] {
     let around = |from: usize, to: usize| from - 5 * MINUTE..to + 10 * MINUTE;
     [
-        Window { title: "start of all replicas", span: 0..15 * MINUTE, shade: None, marker: None, width: 140.0 },
+        Window { title: "start of all processes", span: 0..15 * MINUTE, shade: None, marker: None, width: 140.0 },
         Window {
             title: "rotation at 06:00",
             span: around(QUIET_ROTATION, QUIET_ROTATION),
@@ -158,7 +158,7 @@ fn windows() -> [Window; 5] {
 
 const ROWS: [Row; 2] = [
     Row {
-        title: "requests to the issuer in a second, all replicas together",
+        title: "requests to the issuer in a second, all processes together",
         top: 70.0,
         ticks: &[(0.0, "1"), (1.0 / 3.0, "10"), (2.0 / 3.0, "100"), (1.0, "1000")],
         height: |day, span| day.rate(span).max(1.0).log10() / 3.0,

@@ -28,7 +28,7 @@ class Proxy:
         self.origin = f"https://localhost:{self.port}"
         self.url = self.origin + prefix
         self.other_url = f"https://{OTHER_HOST}:{self.port}{prefix}"
-        self.log = self.folder / "log"
+        self.log = self.folder / "proxy.log"
 
     def start(self):
         self.process = Process(self.command(), self.log)
