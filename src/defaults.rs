@@ -551,11 +551,11 @@ pub(crate) const MAX_TENANTS: usize = 1_000;
 /// The configurable numbers of tenants. 100,000 take 1 GB, and 9 GB if each has had a token with an unknown `kid`.
 pub(crate) const MAX_TENANTS_RANGE: RangeInclusive<usize> = 1..=100_000;
 
-/// One tenant for this many may be one whose keys have not verified a token yet. With the other defaults, it is displaced after 12 s,
+/// One tenant for this many may be one whose keys have not verified a token yet. With the other defaults, it is evicted after 12 s,
 /// and its keys are fetched within 5 s.
 pub(crate) const UNPROVEN_TENANT_SHARE: usize = 8;
 
-/// If that share is small, so many seconds pass before other new tenants displace one. Its keys are fetched within 5 s.
+/// If that share is small, so many seconds pass before other new tenants evict one. Its keys are fetched within 5 s.
 pub(crate) const UNPROVEN_TENANT_SECONDS: usize = 6;
 
 /// Most tenants whose keys have not verified a token yet, if their share is smaller. They take 0.6 MB, and at most 6 MB.

@@ -140,20 +140,20 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         self.anonymous == Anonymous::Accept || (self.preflight == Preflight::Accept && is_preflight(request))
     }
 
-    /// Returns the only credential, from `Authorization` or a token source.
+    /// Returns the only credential, from `Authorization` or a token source. Without token sources, the validation checks its length, after
+    /// the form of the proof.
     fn credential<'r>(&self, request: &RequestHead<'r>) -> Result<Option<(Scheme, Credential<'r>)>, Rejection> {
         let schemes = self.validator.schemes();
         let field = credential::extract_unchecked(request.headers(), schemes).map_err(Rejection::Credential)?;
         // A token of a token source counts as sent under `Bearer`.
         let scheme = field.map_or(Scheme::Bearer, |(scheme, _)| scheme);
         if self.token_sources.is_empty() {
-            // The validation checks its length, after the form of the proof.
             return Ok(field.map(|(scheme, bytes)| (scheme, Credential::Field(bytes))));
         }
+        // Errors of `Authorization` are reported before errors of the token sources.
         if let Some((_, bytes)) = field {
             self.validator.check_length(bytes.len())?;
         }
-        // Errors of `Authorization` are reported before errors of the token sources.
         let field = field.map(|(_, bytes)| BearerToken::from_bytes(bytes));
         let mut token = field.transpose().map_err(Rejection::Credential)?;
         for source in &self.token_sources {

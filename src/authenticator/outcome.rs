@@ -80,7 +80,7 @@ impl<C> Authenticated<C> {
         &self.response_headers
     }
 
-    /// Checks a requirement, with the system clock and 5 s of leeway. A failure is logged and counted.
+    /// Checks a requirement, with the system clock and the leeway of the API. A failure is logged and counted.
     ///
     /// # Errors
     ///

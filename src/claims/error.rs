@@ -71,7 +71,9 @@ pub enum ClaimErrorReason {
 impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TokenType => f.write_str("the token type (typ) is not accepted"),
+            Self::TokenType => f.write_str(
+                "the token type (typ, or token_type or token_use of an introspection answer) is not accepted",
+            ),
             Self::Issuer(reason) => write!(f, "iss {reason}"),
             Self::Audience(reason) => write!(f, "aud {reason}"),
             Self::Expiry(reason) => write!(f, "exp {reason}"),

@@ -164,7 +164,7 @@ pub enum SettingErrorKind {
     ProofLeeway,
     /// The memory for used proofs is less than 64 KiB.
     ReplayMemory,
-    /// Two of memory for used proofs, a store for them, and their repeated acceptance are set.
+    /// More than one of `with_replay_memory`, `with_replay_store` and `dangerous_accept_replayed_proofs` is set.
     ReplaySettings,
     /// The time for which a request waits for the replay store is not between 1 ms and 10 s.
     ReplayTimeout,
@@ -316,7 +316,7 @@ impl SettingErrorKind {
                 "`with_peer_address` has an effect only with `TrustedProxy::from_networks`; remove it, or set the networks",
             ),
             Self::HeaderName => f.write_str("is not the name of a header"),
-            Self::ReservedHeader => f.write_str("contains something else; choose a header that only the proxy sets"),
+            Self::ReservedHeader => f.write_str("is sent by clients for another purpose; choose a header that only the proxy sets"),
             Self::NoSenderConstraint => f.write_str(
                 "no request could prove possession; configure `with_dpop` or `with_mutual_tls`, or accept bearer tokens",
             ),

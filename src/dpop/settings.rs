@@ -127,7 +127,8 @@ impl Dpop {
         self
     }
 
-    /// Records used proofs in `store`; this excludes [`with_replay_memory`](Self::with_replay_memory). Default: in the memory of the validator, so that each process of the API accepts a proof once.
+    /// Records used proofs in `store`; this excludes [`with_replay_memory`](Self::with_replay_memory). Default: in the memory of the
+    /// validator, so that each process of the API accepts a proof once.
     /// Clones of a validator share its memory, and other validators do not, even if they are built from the same API. To make several
     /// validators in one process accept a proof once, give all of them clones of one `Arc<MemoryReplayStore>`.
     #[must_use]

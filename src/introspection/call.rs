@@ -124,8 +124,8 @@ impl Call {
         self.promotion.notified().await;
     }
 
-    /// Returns whether a request has joined for which the token is not unknown. Only the first call of this or of
-    /// [`promoted`](Self::promoted) returns it.
+    /// Returns whether a request has joined for which the token is not unknown. Only the first call of this method or of
+    /// [`promoted`](Self::promoted) returns `true`.
     pub(super) fn is_promoted(&self) -> bool {
         pin!(self.promotion.notified()).enable()
     }

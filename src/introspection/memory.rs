@@ -1,6 +1,6 @@
 //! Answers that are stored outside of the token cache: negative ones, and positive ones that this API rejects.
 //!
-//! They have separate maps, so that a client with random tokens displaces no token of another client. The maps
+//! They have separate maps, so that a client with random tokens evicts no token of another client. The maps
 //! evict by use and by the machine's clock; this only frees memory. Whether an entry is valid is decided by the
 //! validator's clock.
 

@@ -147,7 +147,8 @@ impl Introspection {
     /// rejected within the [ttl](Self::with_ttl). Default: only opaque tokens are introspected.
     ///
     /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti`, `exp` or `cnf` differs is
-    /// rejected. `aud` and `exp` may be missing in the answer.
+    /// rejected, and one whose `token_type`, `token_use` or `typ` says that the token is no access token. `aud` and `exp` may be missing
+    /// in the answer.
     #[must_use]
     pub fn with_every_jwt(mut self) -> Self {
         self.introspected_tokens = IntrospectedTokens::OpaqueAndJwt;
@@ -238,7 +239,8 @@ impl Introspection {
     }
 
     /// Accepts a JWT because of its signature while the server does not respond, unless the last answer about it was
-    /// negative or was rejected by this API, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`with_every_jwt`](Self::with_every_jwt). Default: without an answer, requests get 503.
+    /// negative or was rejected by this API, or the application has [evicted](crate::Validator::evict_token) it in the last
+    /// minutes. Only with [`with_every_jwt`](Self::with_every_jwt). Default: without an answer, requests get 503.
     ///
     /// # Security
     ///

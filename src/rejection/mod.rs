@@ -77,7 +77,7 @@ pub enum Rejection {
         /// What the entry names.
         by: RevocationKind,
     },
-    /// The token is valid, but it is not known whether it is revoked: the [log](crate::revocation::RevocationLog) that replicas share was
+    /// The token is valid, but it is not known whether it is revoked: the [log](crate::revocation::RevocationLog) that processes share was
     /// not read yet, or not for too long. The cause is this service, not the client.
     #[non_exhaustive]
     RevocationsUnavailable {

@@ -29,7 +29,7 @@ use crate::validator::{FailedEpoch, TrustedIssuer};
 ///
 /// The responses: 200 if the tokens are now rejected, 400 with `{"error":"invalid_request"}` for an invalid request, 503 with
 /// `Retry-After` if the keys of the issuer are not available or the list of revocations is full. A logout token that is sent again is
-/// answered with 200 and changes nothing. If replicas share the list and their log does not respond, the response is 200, and the entry
+/// answered with 200 and changes nothing. If processes share the list and their log does not respond, the response is 200, and the entry
 /// is appended to the log until its end.
 ///
 /// # Security

@@ -16,7 +16,7 @@ impl RefreshPolicy {
     /// Sets the seed of the random numbers for jitter and pauses, so that every run is the same. By default the operating
     /// system provides the seed.
     ///
-    /// Key sources with the same seed and the same responses fetch at the same times. To simulate replicas, use a different
+    /// Key sources with the same seed and the same responses fetch at the same times. To simulate several processes, use a different
     /// seed for each.
     #[must_use]
     pub fn with_jitter_seed(mut self, seed: u64) -> Self {

@@ -176,8 +176,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         Ok(Checked { claims, proof, route, new_entry })
     }
 
-    /// Makes the application's checks, and records the proof, if there is one. This is the last check of a request, so that a rejected
-    /// request has not used its proof.
+    /// Makes the application's checks, and records the proof, if there is one. The proof is recorded last, so that a rejected
+    /// request has not used it. Only after a wait for the store, the issuer and the revocation are checked again.
     pub(super) fn record(
         &self,
         token: &[u8],

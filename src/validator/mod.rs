@@ -168,8 +168,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Adds an application-defined check, such as a deny list or a tenant rule.
     ///
     /// The check runs for every token, also for one that is in the token cache, as soon as all other checks of the validator
-    /// have passed, except that a DPoP proof is recorded later: a token that the check rejects has not used its proof. Its result is never
-    /// cached. The requirements of a route are checked later, by
+    /// have passed, except that a DPoP proof is recorded later: a token that the check rejects has not used its proof. So it also runs
+    /// for a proof that was used before: it must not count uses. Its result is never cached. The requirements of a route are checked later, by
     /// [`RequireLayer`](crate::RequireLayer) or the handler.
     ///
     /// # Security
@@ -441,7 +441,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
 }
 
 impl Core {
-    /// Rejects a token that is longer than the limit, before any byte of it is read.
+    /// Rejects a token that is longer than the limit, before it is parsed.
     fn check_length(&self, length: usize) -> Result<(), Rejection> {
         let limit = self.max_token_bytes;
         if length > limit { Err(Rejection::Token(TokenError::TooLong { length, limit })) } else { Ok(()) }

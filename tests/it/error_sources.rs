@@ -51,7 +51,10 @@ fn rejections_write_the_text_of_the_error_in_them() {
         ("a b".to_owned(), "the token has white space before, after or inside it"),
         (server.token().expired().sign(), "the token has expired (signature not checked)"),
         (server.token().issuer("https://other.test/").sign(), "iss is not a trusted issuer"),
-        (server.token().typ("logout+jwt").sign(), "the token type (typ) is not accepted"),
+        (
+            server.token().typ("logout+jwt").sign(),
+            "the token type (typ, or token_type or token_use of an introspection answer) is not accepted",
+        ),
     ] {
         let rejection = rejected(&token);
         assert_eq!(texts(&rejection), [expected], "{rejection:?}");

@@ -230,7 +230,10 @@ async fn hint_names_the_fix() {
     let auth0 = Api::new(AUDIENCE, trusted(&server)).with_profile(Profile::Auth0);
     let auth0 = Validator::new(auth0).expect("a valid configuration");
     let typ = server.token().typ("at+jwt").sign();
-    assert_eq!(hint(&auth0, &typ).await, "the API's profile does not accept this typ");
+    assert_eq!(
+        hint(&auth0, &typ).await,
+        "the API's profile does not accept this typ, or the introspection answer says that it is no access token"
+    );
 }
 
 #[tokio::test]

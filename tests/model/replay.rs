@@ -1,5 +1,5 @@
-//! Checks the tables of used proofs, and the periods that contain them, with loom: each model runs under every interleaving of its threads (with a bounded number of
-//! preemptions), and with every value that a relaxed load may return.
+//! Checks the tables of used proofs, and the periods that contain them, with loom: each model runs under every interleaving of its
+//! threads (with a bounded number of preemptions), and with every value that a relaxed load may return.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a check prints, and panics if it fails")]
 

@@ -178,7 +178,7 @@ impl Times {
 /// Whether a key set is the first one of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The first one. Its refresh starts at a random time from the minimum interval on, so that replicas that start together do not
+    /// The first one. Its refresh starts at a random time from the minimum interval on, so that processes that start together do not
     /// refresh together.
     First,
     /// A later one. Ordinary jitter is enough, since the refreshes are spread already.

@@ -11,7 +11,7 @@ use crate::jwks::refresh::requests::PendingRequests;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct InvalidSignatureLimiter {
     last_fetch: Option<Monotonic>,
-    /// The part by which the current interval is lengthened at random, so that replicas do not fetch together.
+    /// The part by which the current interval is lengthened at random, so that processes do not fetch together.
     jitter: Jitter,
     /// No follow-up fetch is ever scheduled.
     pub(super) pending: PendingRequests,

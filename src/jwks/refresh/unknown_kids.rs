@@ -15,7 +15,7 @@ pub(super) struct UnknownKidLimiter {
     last_seen: Option<Monotonic>,
     /// The number of consecutive fetches without a change of the key set.
     unchanged_fetches: u32,
-    /// The part by which the current cool-down is shortened at random. Without it, replicas that receive the same flood would
+    /// The part by which the current cool-down is shortened at random. Without it, processes that receive the same flood would
     /// fetch at the same times from then on.
     jitter: Jitter,
     /// When a change of the key set last reset the cool-down.

@@ -34,7 +34,8 @@ impl Explanation {
         Self { findings, accepted }
     }
 
-    /// Adds the outcome of the check of `requirement`, with the validator's clock, as for a route with this requirement. If the token is already rejected, the check is skipped.
+    /// Adds the outcome of the check of `requirement`, with the validator's clock, as for a route with this requirement. If the token is
+    /// already rejected, the check is skipped.
     ///
     /// ```
     /// # use tower_bearer::testing::TestIssuer;

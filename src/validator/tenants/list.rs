@@ -63,7 +63,7 @@ impl TenantList {
     /// Returns the keys of a tenant in use, for status, reload and revocation; `None` if there is none with this `iss`, or if its keys
     /// are not fetched.
     ///
-    /// The source is closed when the tenant is removed, displaced or idle. Keys that were revoked stay revoked for this `iss` when the
+    /// The source is closed when the tenant is removed, evicted or idle. Keys that were revoked stay revoked for this `iss` when the
     /// tenant is looked up again, until they are allowed again or the process ends.
     #[must_use]
     pub fn key_source(&self, issuer: &str) -> Option<KeySource> {

@@ -1,6 +1,6 @@
 //! `NegativeCache`: the results of the resolver for `iss` values that are not those of tenants.
 //!
-//! It has a separate map, so that a client that names many tenants displaces none. The map evicts by use and by the machine's clock;
+//! It has a separate map, so that a client that names many tenants evicts none. The map evicts by use and by the machine's clock;
 //! this only frees memory. Whether an entry is valid is decided by the validator's clock.
 
 use std::fmt;

@@ -146,9 +146,10 @@ pub(super) const HINTS: &[Hint] = &[
         "the token has no kid, and no key of the issuer verifies it: a token of another tenant or environment?",
         |rejection, token| *rejection == Rejection::Signature && token.header.kid().is_none(),
     ),
-    rejection("the API's profile does not accept this typ", |rejection| {
-        is_claim(rejection, |error| *error == ClaimError::TokenType)
-    }),
+    rejection(
+        "the API's profile does not accept this typ, or the introspection answer says that it is no access token",
+        |rejection| is_claim(rejection, |error| *error == ClaimError::TokenType),
+    ),
     rejection(MARKED_AS_ID_TOKEN, |rejection| is_claim(rejection, |error| matches!(error, ClaimError::IdToken { .. }))),
     rejection(
         "bound to a key: send it in Authorization under the scheme DPoP, not in a cookie; does a gateway rewrite the scheme?",

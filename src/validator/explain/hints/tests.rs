@@ -346,7 +346,11 @@ fn key_cases() -> Vec<RejectionCase> {
             Rejection::Key(KeyNotFoundError::Ambiguous),
             Rejection::Key(KeyNotFoundError::NotForVerification),
         ),
-        ("the API's profile does not accept this typ", Rejection::Claims(TokenType), id_token()),
+        (
+            "the API's profile does not accept this typ, or the introspection answer says that it is no access token",
+            Rejection::Claims(TokenType),
+            id_token(),
+        ),
         (MARKED_AS_ID_TOKEN, id_token(), Rejection::Claims(Expired)),
     ]
 }

@@ -1,4 +1,4 @@
-//! `Table`: which tenants are known, which one is displaced for another one, and when each is looked up again.
+//! `Table`: which tenants are known, which one is evicted for another one, and when each is looked up again.
 //!
 //! It is a pure state machine: the time is an argument, and the caller fetches, calls and locks.
 
@@ -19,8 +19,8 @@ use crate::jwks::{Jitter, StoredRecord, doubled};
 /// # Security
 ///
 /// Anyone can name a tenant in a token, but only the issuer can sign one. So a tenant is *unproven* until its keys have verified a
-/// signature. Unproven tenants have separate room and displace only each other. A proven tenant displaces the one that was not
-/// used for the longest time; tenants are added so slowly that one in use is not displaced by a scan.
+/// signature. Unproven tenants have separate room and evict only each other. A proven tenant evicts the one that was not
+/// used for the longest time; tenants are added so slowly that one in use is not evicted by a scan.
 pub(super) struct Table<T> {
     limits: Limits,
     entries: HashMap<Arc<str>, Entry<T>>,
@@ -190,9 +190,9 @@ impl<T: TableTenant> Table<T> {
             replaced.into_iter().map(|tenant| Evicted { tenant, reason: EvictionReason::Replaced }).collect();
         match state {
             State::Unproven(_) if self.counts().unproven >= self.limits.unproven => {
-                evicted.extend(self.displace(|state| matches!(state, State::Unproven(_)), |entry| entry.added_at));
+                evicted.extend(self.evict(|state| matches!(state, State::Unproven(_)), |entry| entry.added_at));
             }
-            State::Returned(..) => evicted.extend(self.displace_returned()),
+            State::Returned(..) => evicted.extend(self.evict_returned()),
             _ => {}
         }
         let entry = Entry {
@@ -221,7 +221,7 @@ impl<T: TableTenant> Table<T> {
         let mut evicted = Vec::new();
         if proven.saturating_add(idle) >= self.limits.proven {
             let is_proven = |state: &State<T>| !matches!(state, State::Unproven(_));
-            evicted.extend(self.displace(is_proven, |entry| entry.state.last_use()));
+            evicted.extend(self.evict(is_proven, |entry| entry.state.last_use()));
         }
         self.mark_proven(name);
         Some(evicted)
@@ -313,7 +313,7 @@ impl<T: TableTenant> Table<T> {
     }
 
     /// Removes the entry with the lowest key among those in a state.
-    fn displace(
+    fn evict(
         &mut self,
         is_candidate: impl Fn(&State<T>) -> bool,
         key: impl Fn(&Entry<T>) -> Monotonic,
@@ -325,7 +325,7 @@ impl<T: TableTenant> Table<T> {
     }
 
     /// Makes room for one that has returned: the oldest other one is idle again if there are too many.
-    fn displace_returned(&mut self) -> Option<Evicted<T>> {
+    fn evict_returned(&mut self) -> Option<Evicted<T>> {
         let returned = self.entries.values_mut().filter(|entry| matches!(entry.state, State::Returned(..)));
         let returned: Vec<_> = returned.collect();
         if returned.len() < self.limits.returned {
