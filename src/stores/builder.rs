@@ -191,7 +191,7 @@ mod tests {
         let tls = || Redis::builder("rediss://host");
         let root = include_bytes!("../../tests/data/tls/root.pem");
         assert!(tls().with_root_certificates(root).build().is_ok());
-        for pem in [&b""[..], b"no PEM", include_bytes!("../../tests/data/tls/key.pem")] {
+        for pem in [&b""[..], b"no PEM", include_bytes!("../../tests/data/keys/rsa-2048.spki.pem")] {
             assert_eq!(tls().with_root_certificates(pem).build().map(drop), only(RedisSettingError::RootCertificates));
         }
         let without_key = tls().with_root_certificates(root).with_client_certificate(root, b"no PEM");
