@@ -7,6 +7,8 @@ use std::ops::Range;
 use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
 
+use crate::request::list_items;
+
 /// A credential of the `Bearer` scheme that matches the grammar of RFC 6750 §2.1. Nothing else about it is verified.
 ///
 /// `Debug` shows no part of the token.
@@ -70,9 +72,8 @@ impl<'h> BearerToken<'h> {
     ///
     /// The subprotocol with the prefix contains the token, so the server must select another subprotocol in its response.
     pub fn from_subprotocol(headers: &'h HeaderMap, prefix: &str) -> Result<Option<Self>, CredentialError> {
-        let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        let protocols = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-        at_most_one(protocols.filter_map(|protocol| protocol.trim_ascii().strip_prefix(prefix.as_bytes())))
+        let protocols = list_items(headers, &SEC_WEBSOCKET_PROTOCOL);
+        at_most_one(protocols.filter_map(|protocol| protocol.strip_prefix(prefix.as_bytes())))
     }
 
     /// Parses the bytes after the scheme.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use crate::claims::{CertificateThumbprint, Confirmation, ProvenConfirmation};
 use crate::clock::{Clock, Timestamp};
@@ -21,7 +21,7 @@ use crate::fetch::within;
 use crate::keys::Thumbprint;
 use crate::mutual_tls::{CertificateError, DpopSchemeRule, MutualTlsRules, RequestCertificate};
 use crate::rejection::PossessionError;
-use crate::request::{Handshake, Host, RequestHead, Scheme};
+use crate::request::{Handshake, Host, RequestHead, Scheme, list_items};
 use crate::telemetry;
 use crate::token::Payload;
 
@@ -494,19 +494,11 @@ fn field_content(field: &HeaderValue) -> &[u8] {
 /// Returns whether a request opens a WebSocket: RFC 6455 §4.1 over HTTP/1.1, RFC 8441 §4 over HTTP/2, where the method is CONNECT
 /// and the target has a path.
 fn handshake(request: &RequestHead<'_>, target: &Uri) -> Handshake {
-    let headers = request.headers();
+    let lists = |name, item: &[u8]| list_items(request.headers(), name).any(|other| other.eq_ignore_ascii_case(item));
     // RFC 9110 §7.8: without the connection option, a recipient ignores `Upgrade`.
-    let is_upgrade = request.method() == Method::GET
-        && lists(headers, &UPGRADE, b"websocket")
-        && lists(headers, &CONNECTION, b"upgrade");
+    let is_upgrade = request.method() == Method::GET && lists(&UPGRADE, b"websocket") && lists(&CONNECTION, b"upgrade");
     let is_extended_connect = request.method() == Method::CONNECT && target.path().starts_with('/');
     if is_upgrade || is_extended_connect { Handshake::WebSocket } else { Handshake::None }
-}
-
-/// Returns whether the list in the fields of this name has an item, in any case.
-fn lists(headers: &HeaderMap, name: &HeaderName, item: &[u8]) -> bool {
-    let mut items = headers.get_all(name).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    items.any(|other| other.trim_ascii().eq_ignore_ascii_case(item))
 }
 
 #[cfg(test)]
