@@ -284,6 +284,14 @@ impl Rejection {
         }
     }
 
+    /// Returns the error of the proof of possession, if the proof is the reason.
+    pub(crate) fn proof_error(&self) -> Option<ProofError> {
+        match self {
+            Self::Possession(PossessionError::Proof(error)) => Some(*error),
+            _ => None,
+        }
+    }
+
     /// Returns whether the signature was checked before the rejection. If not, or if the rejection is [`Rejection::Signature`],
     /// no content of the token can be trusted.
     #[must_use]

@@ -2,17 +2,15 @@
 
 use std::fmt;
 
-use crate::rejection::{PossessionError, Rejection};
+use crate::dpop::ProofError;
+use crate::rejection::Rejection;
 use crate::telemetry;
 
 /// Records that a request is rejected before its token is read.
 pub(crate) fn record_early(rejection: &Rejection) {
     // The hint is looked up in a table of conditions, so only if the log is enabled.
     let hint = telemetry::logs_rejections().then(|| rejection.hint()).flatten();
-    let proof = match rejection {
-        Rejection::Possession(PossessionError::Proof(error)) => Some(error.name()),
-        _ => None,
-    };
+    let proof = rejection.proof_error().map(ProofError::name);
     telemetry::credential_rejected(rejection.kind().name(), hint, proof);
     if proof.is_some() {
         telemetry::proof_checked("invalid", None);

@@ -19,7 +19,7 @@ use crate::defaults;
 use crate::dpop::ProofError;
 use crate::introspection::IntrospectionRejection;
 use crate::keys::{Found, KeyTable, SignedToken};
-use crate::rejection::{IssuerError, PossessionError, Rejection};
+use crate::rejection::{IssuerError, Rejection};
 use crate::request::NearMiss;
 use crate::requirement::{RequirementError, UnmetRequirement};
 use crate::telemetry;
@@ -77,10 +77,7 @@ impl Core {
             (None, None)
         };
         let (kind, cause) = (rejection.kind().name(), rejection.cause_name());
-        let proof = match rejection {
-            Rejection::Possession(PossessionError::Proof(error)) => Some(*error),
-            _ => None,
-        };
+        let proof = rejection.proof_error();
         let near_miss = proof.and_then(ProofError::near_miss).map(NearMiss::name);
         let by = match rejection {
             Rejection::Revoked { by } => Some(by.name()),
