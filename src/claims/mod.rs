@@ -44,7 +44,7 @@ pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permission
 use crate::clock::Timestamp;
 use crate::keys::Thumbprint;
 use crate::request::credential::UsedSchemes;
-use crate::token::{Claim, Header, Member, Payload};
+use crate::token::{Claim, Header, Member, Payload, unquote};
 
 /// The claims of a token that passed every check.
 ///
@@ -147,8 +147,8 @@ impl<C> Claims<C> {
         self.text(Claim::Jti)
     }
 
-    /// Returns the client that requested the token: the claim of [`Api::with_client_claim`](crate::Api::with_client_claim). By default, this is
-    /// `client_id` (RFC 9068 §2.2), or `azp` if there is no `client_id`.
+    /// Returns the client that requested the token: the claim of [`Api::with_client_claim`](crate::Api::with_client_claim). By default,
+    /// this is `client_id` (RFC 9068 §2.2), or `azp` if there is no `client_id`.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         if self.verified.settings.client_claim.is_configured() {
@@ -378,7 +378,8 @@ impl Claims {
 
 impl Verified {
     fn new(source: Source, payload: Payload, settings: Arc<ClaimsSettings>) -> Self {
-        let client = settings.client_claim.configured(&payload).map(Box::from);
+        let claim = settings.client_claim.raw(&payload).filter(|_| settings.client_claim.is_configured());
+        let client = claim.and_then(unquote).map(Box::from);
         Self { source, payload, settings, client }
     }
 }

@@ -1,12 +1,11 @@
 //! `ClaimsSettings`: the settings of an API on which the meaning of claims depends.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::claims::implied_scopes::ImpliedScopes;
 use crate::claims::lookup;
 use crate::defaults;
-use crate::token::{Claim, Payload, unquote};
+use crate::token::{Claim, Payload};
 
 /// The settings of an API on which the meaning of claims depends.
 #[derive(Clone, Debug)]
@@ -34,11 +33,6 @@ pub(crate) struct ClientClaim(pub(crate) Option<Box<str>>);
 impl ClientClaim {
     pub(super) fn is_configured(&self) -> bool {
         self.0.is_some()
-    }
-
-    /// Returns the client in the claim, if one is configured.
-    pub(super) fn configured<'p>(&self, payload: &'p Payload) -> Option<Cow<'p, str>> {
-        lookup::raw(payload, self.0.as_deref()?).and_then(unquote)
     }
 
     /// Returns the JSON text of the claim.

@@ -279,7 +279,7 @@ const MEMBERS: [&str; 16] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::fixtures::{ED25519, P256, P521, RSA, changed, lacking, published, with_kid};
+    use crate::keys::fixtures::{ED25519, P256, P521, RSA, bytes, changed, lacking, member, published, with_kid};
 
     fn private(jwk: &str) -> String {
         changed(jwk, "d", "AQAB")
@@ -350,11 +350,9 @@ mod tests {
         for exponent in ["AQAB", "AAEAAQ", "AAEAAQ==", "AAAAAAABAAE", "AQAB"] {
             assert_eq!(found(private(&changed(RSA, "e", exponent))), [thumbprint], "{exponent}");
         }
-        let p256: serde_json::Value = serde_json::from_str(P256).expect("a fixture");
-        let x = LENIENT.decode(p256["x"].as_str().expect("text")).expect("base64url");
-        let longer = LENIENT.encode([&[0, 0], x.as_slice()].concat());
+        let longer = LENIENT.encode([&[0, 0], bytes(P256, "x").as_slice()].concat());
         assert_eq!(found(private(&changed(P256, "x", longer))), [published(P256).material.thumbprint()]);
-        let standard = p256["y"].as_str().expect("text").replace('_', "/").replace('-', "+") + "=";
+        let standard = member(P256, "y").replace('_', "/").replace('-', "+") + "=";
         assert_eq!(found(private(&changed(P256, "y", standard))), [published(P256).material.thumbprint()]);
         assert_eq!(padded(&[1, 2, 3], 2), None);
         assert_eq!(padded(&[0, 2], 3), Some(vec![0, 0, 2]));

@@ -1,4 +1,5 @@
-//! The last steps of a validation: possession, the organization, revocation, custom claims, the application's checks, replay, the token cache.
+//! The last steps of a validation: possession, the organization, revocation, custom claims, the application's checks, replay, the token
+//! cache.
 
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         };
         let claims = claims.clone().with_proven(confirmation);
         match proof {
-            // Nothing is recorded or stored.
+            // Nothing is recorded or stored. `record` would take 120 instructions more.
             None => Decision::Made(self.application.check(&claims).map(|()| Validated { claims, nonce: None })),
             Some(_) => self.record(token, claims, proof, route, None),
         }

@@ -168,9 +168,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Adds an application-defined check, such as a deny list or a tenant rule.
     ///
     /// The check runs for every token, also for one that is in the token cache, as soon as all other checks of the validator
-    /// have passed, except that a DPoP proof is recorded later: a token that the check rejects has not used its proof. So it also runs
-    /// for a proof that was used before: it must not count uses. Its result is never cached. The requirements of a route are checked later, by
-    /// [`RequireLayer`](crate::RequireLayer) or the handler.
+    /// have passed, except that a DPoP proof is recorded afterwards. So a token that the check rejects has not used its proof, and the
+    /// check also runs for a proof that was used before: it must not count uses. Its result is never cached. The requirements of a
+    /// route are checked later, by [`RequireLayer`](crate::RequireLayer) or the handler.
     ///
     /// # Security
     ///
